@@ -1,0 +1,322 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::address::Address;
+use crate::affinity::CpuList;
+
+/// Bytes in 1 GiB: no request of a load is larger.
+const LARGEST_SIZE: u64 = 1 << 30;
+
+/// What the arguments ask for.
+#[derive(Debug)]
+pub(crate) enum Invocation {
+    /// Run this.
+    Run(Command),
+    /// Print this (help or version) and be done.
+    Print(String),
+    /// The arguments are wrong; one line says why.
+    Refuse(String),
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lab",
+    version,
+    about = "Measures ways of moving bytes on this machine",
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArguments,
+}
+
+/// The commands of `lab`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compare every transport with a hand-written epoll loop (the default)
+    Run(RunArguments),
+    /// Serve one transport until SIGINT or SIGTERM
+    Serve(ServeArguments),
+    /// Drive a server and verify every reply
+    Load(LoadArguments),
+    /// Find out what this kernel and user may do
+    Doctor(DoctorArguments),
+    /// The hand-written loop everything is compared with
+    #[command(hide = true)]
+    Floor(FloorArguments),
+}
+
+/// Arguments of `lab run`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct RunArguments {
+    /// Under 20 seconds: shorter windows, fewer pairs
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Where the raw numbers go [default: target/lab/run-TIME.json, in seconds of Unix time]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Only these transports; `none` measures the floor alone
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) transports: Option<Vec<String>>,
+}
+
+/// Arguments of `lab serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// How bytes move
+    #[arg(long, value_enum, default_value_t = Transport::Epoll)]
+    pub(crate) transport: Transport,
+    /// HOST:PORT (port 0: any free one), or the path of a Unix socket if it contains `/`
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Address,
+    /// How messages are told apart
+    #[arg(long, value_enum, default_value_t = Protocol::Frame)]
+    pub(crate) protocol: Protocol,
+    /// Event loops [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) loops: Option<u16>,
+    /// Whether an idle loop polls before it sleeps
+    #[arg(long, value_enum, default_value_t = ServerSpin::Never)]
+    pub(crate) spin: ServerSpin,
+    /// Level- or edge-triggered readiness
+    #[arg(long, value_enum, default_value_t = Trigger::Lt)]
+    pub(crate) trigger: Trigger,
+    /// Largest message accepted, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20)]
+    pub(crate) max_message: u32,
+    /// Processors to run on, for instance 0,2-3
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpus: Option<CpuList>,
+    /// Answer `stats` lines on standard input
+    #[arg(long, hide = true)]
+    pub(crate) control: bool,
+}
+
+/// Arguments of `lab load`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LoadArguments {
+    /// HOST:PORT, or the path of a Unix socket if it contains `/`
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) connect: Address,
+    /// How messages are told apart
+    #[arg(long, value_enum, default_value_t = Protocol::Frame)]
+    pub(crate) protocol: Protocol,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections: u32,
+    /// Requests in flight on each connection
+    #[arg(long, value_name = "D", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) depth: u32,
+    /// Payload of a request, in bytes
+    #[arg(long, value_name = "S", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(0..=LARGEST_SIZE))]
+    pub(crate) size: u64,
+    /// How long to measure
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    pub(crate) duration: Duration,
+    /// How long to run before measuring
+    #[arg(long, default_value = "200ms", value_parser = humantime::parse_duration)]
+    pub(crate) warmup: Duration,
+    /// Requests per second over all connections; without it, as fast as replies come
+    #[arg(long, value_name = "R", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// Whether the load polls before it sleeps
+    #[arg(long, value_enum, default_value_t = LoadSpin::Never)]
+    pub(crate) spin: LoadSpin,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Processors to run on, for instance 0,2-3
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpus: Option<CpuList>,
+}
+
+/// Arguments of `lab doctor`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of the hidden `lab floor`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FloorArguments {
+    /// HOST:PORT, or the path of a Unix socket if it contains `/`
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Address,
+    /// Whose receive buffer
+    #[arg(long, value_enum, default_value_t = Variant::Shared)]
+    pub(crate) variant: Variant,
+}
+
+/// Ways of moving bytes that can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// Readiness through epoll
+    Epoll,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+/// Ways of telling messages apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// A big-endian u32 length, then the payload
+    Frame,
+}
+
+/// When an idle event loop of a server polls instead of sleeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServerSpin {
+    /// Sleep at once
+    Never,
+    /// Poll once more, then sleep
+    Once,
+    /// Poll for as long as that has paid off lately
+    Adaptive,
+    /// Never sleep
+    Always,
+}
+
+/// When a load that waits for replies polls instead of sleeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LoadSpin {
+    /// Sleep at once
+    Never,
+    /// Poll for a while after the last reply, then sleep
+    Adaptive,
+    /// Never sleep
+    Always,
+}
+
+/// Whose buffer a connection of the floor receives into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Variant {
+    /// 64 KiB for each connection
+    Own,
+    /// 64 KiB for all of them
+    Shared,
+}
+
+/// What a readiness event means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Trigger {
+    /// Level-triggered
+    Lt,
+    /// Edge-triggered
+    Et,
+}
+
+/// Reads the arguments, the program's name first.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => Invocation::Run(cli.command.unwrap_or(Command::Run(cli.run))),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Invocation::Print(error.to_string())
+        }
+        Err(error) => Invocation::Refuse(one_line(&error.to_string())),
+    }
+}
+
+/// The first paragraph of clap's message as one line: the error itself, without tips and usage.
+fn one_line(message: &str) -> String {
+    let paragraph = message.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let line = paragraph.collect::<Vec<_>>().join(" ");
+    format!("{} (try `lab --help`)", line.strip_prefix("error: ").unwrap_or(&line))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() { Err("there is nothing to measure in no time".into()) } else { Ok(duration) }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 1e9 => Ok(rate),
+        _ => Err("a rate is a number of requests per second above 0".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Invocation {
+        parse(std::iter::once("lab").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    fn refusal(line: &str) -> String {
+        match parsed(line) {
+            Invocation::Refuse(text) => text,
+            other => panic!("{line:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_command_is_run() {
+        assert!(matches!(parsed(""), Invocation::Run(Command::Run(RunArguments { quick: false, .. }))));
+        assert!(matches!(parsed("--quick"), Invocation::Run(Command::Run(RunArguments { quick: true, .. }))));
+        assert!(matches!(
+            parsed("run --quick"),
+            Invocation::Run(Command::Run(RunArguments { quick: true, .. }))
+        ));
+    }
+
+    #[test]
+    fn the_documented_commands_parse() {
+        let serve = "serve --transport epoll --listen 127.0.0.1:9000 --protocol frame --loops 2 --spin once --trigger et";
+        let Invocation::Run(Command::Serve(serve)) = parsed(serve) else { panic!() };
+        assert_eq!((serve.max_message, serve.trigger, serve.loops), (16 << 20, Trigger::Et, Some(2)));
+        let load = "load --connect ./s --protocol frame --connections 3 --depth 2 --size 0 --duration 3s --rate 10 --json";
+        let Invocation::Run(Command::Load(load)) = parsed(load) else { panic!() };
+        assert_eq!((load.duration, load.warmup), (Duration::from_secs(3), Duration::from_millis(200)));
+        assert_eq!((load.rate, load.size), (Some(10.0), 0));
+    }
+
+    #[test]
+    fn every_refusal_is_one_line_that_names_the_culprit() {
+        let cases = [
+            ("--wrong", "--wrong"),
+            ("dance", "dance"),
+            ("load", "--connect"),
+            ("serve", "--listen"),
+            ("load --connect nowhere", "nowhere"),
+            ("load --connect 127.0.0.1:1 --connections 0", "connections"),
+            ("load --connect 127.0.0.1:1 --depth 0", "depth"),
+            ("load --connect 127.0.0.1:1 --rate -5", "-5"),
+            ("load --connect 127.0.0.1:1 --rate nan", "rate"),
+            ("load --connect 127.0.0.1:1 --duration 0s", "no time"),
+            ("load --connect 127.0.0.1:1 --duration soon", "soon"),
+            ("load --connect 127.0.0.1:1 --size 9999999999", "size"),
+            ("serve --listen 127.0.0.1:1 --loops 0", "loops"),
+            ("serve --listen 127.0.0.1:1 --trigger sometimes", "sometimes"),
+            ("serve --listen 127.0.0.1:1 --cpus 3-1", "cpus"),
+        ];
+        for (line, culprit) in cases {
+            let text = refusal(line);
+            assert!(!text.contains('\n') && text.contains(culprit), "{line:?}: {text}");
+            assert!(text.ends_with("(try `lab --help`)"), "{line:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn help_hides_the_floor() {
+        let Invocation::Print(help) = parsed("--help") else { panic!() };
+        assert!(help.contains("\n  doctor ") && !help.contains("\n  floor "), "{help}");
+    }
+}

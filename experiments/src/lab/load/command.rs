@@ -1,0 +1,42 @@
+//! `lab load`.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use super::{Config, Phase};
+use crate::affinity;
+use crate::cli::LoadArguments;
+use crate::error::LabError;
+use crate::rlimit;
+
+/// Drives a server and prints the report.
+///
+/// # Errors
+/// Too few file descriptors, or whatever ends the load early.
+pub(crate) fn run(arguments: &LoadArguments) -> Result<(), LabError> {
+    rlimit::ensure(u64::from(arguments.connections))?;
+    // Hidden where standard error is no terminal.
+    let bar = ProgressBar::new_spinner().with_message("connecting");
+    bar.enable_steady_tick(Duration::from_millis(200));
+    // Pinned after the bar's own thread was started, so that drawing stays off these processors.
+    if let Some(cpus) = &arguments.cpus {
+        affinity::pin(&cpus.0).map_err(LabError::system("pin to the processors of --cpus"))?;
+    }
+    let report = super::run(&Config::from(arguments), &mut |phase| {
+        bar.set_message(match phase {
+            Phase::Connected => "warming up",
+            Phase::Begin => "measuring",
+            Phase::End => "done",
+        });
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    let text = if arguments.json {
+        serde_json::to_string(&report).map_err(LabError::system("encode the report"))?
+    } else {
+        report.to_string()
+    };
+    writeln!(io::stdout(), "{text}").map_err(LabError::system("write to standard output"))
+}

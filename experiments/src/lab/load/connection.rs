@@ -1,0 +1,99 @@
+//! One connection of the load.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
+
+use super::error::LoadError;
+use super::pattern::{Cursor, Mismatch, Pattern};
+
+/// One connection: what was asked on it, how much of that was sent, and how much came back.
+pub(crate) struct Connection {
+    pub(crate) number: usize,
+    pub(crate) socket: OwnedFd,
+    /// Requests asked for so far; those behind `sent` still wait for room.
+    issued: u64,
+    sent: Cursor,
+    received: Cursor,
+    /// When the clocks of the unanswered requests started, oldest first.
+    started: VecDeque<u64>,
+    /// The socket was full, and its poller reports room.
+    pub(crate) blocked: bool,
+    /// Waits in the open loop's queue for its turn.
+    pub(crate) queued: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(number: usize, socket: OwnedFd, depth: usize) -> Self {
+        let started = VecDeque::with_capacity(depth);
+        let (sent, received) = (Cursor::default(), Cursor::default());
+        Self { number, socket, issued: 0, sent, received, started, blocked: false, queued: false }
+    }
+
+    /// Requests without a reply.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.started.len()
+    }
+
+    /// Asks for one more request whose clock started at `at`; [`Self::flush`] sends it.
+    pub(crate) fn issue(&mut self, at: u64) {
+        self.issued += 1;
+        self.started.push_back(at);
+    }
+
+    /// Sends what was issued, as many requests in one call as `buffer` holds, until the socket is full.
+    /// Returns whether everything was sent.
+    pub(crate) fn flush(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> Result<bool, LoadError> {
+        while self.sent.frame < self.issued {
+            let length = pattern.fill(self.number, self.sent, self.issued, buffer);
+            let sent = match send(self.socket.as_raw_fd(), &buffer[..length], MsgFlags::MSG_NOSIGNAL) {
+                Err(Errno::EAGAIN) => return Ok(false),
+                Err(Errno::EINTR) => 0,
+                Err(errno) => return Err(self.closed(Some(errno))),
+                Ok(sent) => sent,
+            };
+            self.sent = pattern.advance(self.sent, sent);
+        }
+        Ok(true)
+    }
+
+    /// Receives once, checks the bytes, and returns how many there were and how many replies they completed.
+    pub(crate) fn receive(
+        &mut self,
+        pattern: &Pattern,
+        buffer: &mut [u8],
+    ) -> Result<(usize, usize), LoadError> {
+        let length = match recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok((0, 0)),
+            Err(errno) => return Err(self.closed(Some(errno))),
+            Ok(0) => return Err(self.closed(None)),
+            Ok(length) => length,
+        };
+        // A reply longer than its request is wrong even where it foretells the next one.
+        if pattern.advance(self.received, length) > self.sent {
+            return Err(LoadError::Unasked { connection: self.number, outstanding: 0 });
+        }
+        let before = self.received.frame;
+        self.received =
+            pattern.verify(self.number, self.received, &buffer[..length]).map_err(|Mismatch(at)| {
+                LoadError::Differs {
+                    connection: self.number,
+                    request: at.frame,
+                    offset: at.offset,
+                    outstanding: 0,
+                }
+            })?;
+        Ok((length, usize::try_from(self.received.frame - before).unwrap_or(usize::MAX)))
+    }
+
+    /// The start of the oldest unanswered request, which is answered now.
+    pub(crate) fn answer(&mut self) -> Option<u64> {
+        self.started.pop_front()
+    }
+
+    fn closed(&self, cause: Option<Errno>) -> LoadError {
+        LoadError::Closed { connection: self.number, outstanding: 0, cause }
+    }
+}

@@ -1,0 +1,304 @@
+//! The loop of the load.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use nix::errno::Errno;
+
+use super::Phase;
+use super::config::Config;
+use super::connection::Connection;
+use super::error::LoadError;
+use super::pattern::Pattern;
+use super::poller::{Poller, Ready};
+use super::report::Report;
+use super::schedule::Schedule;
+use crate::cli::LoadSpin;
+
+/// Bytes sent or received with one call.
+const BUFFER: usize = 256 << 10;
+/// Without any reply for so long, with requests in flight, the load gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// An adaptive load polls for so long after the last reply before it sleeps: several round trips of a server that
+/// polls too, and no more than a wake-up costs one that sleeps.
+const ADAPTIVE: Duration = Duration::from_micros(100);
+/// Latencies above this count as this.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// When requests are started.
+enum Pace {
+    /// As soon as there is room, until this time.
+    Closed { until: u64 },
+    /// By the timetable.
+    Open(Schedule),
+}
+
+/// Open connections to one server, ready to be driven any number of times.
+pub(crate) struct Load {
+    poller: Poller,
+    connections: Vec<Connection>,
+    pattern: Pattern,
+    buffer: Vec<u8>,
+    depth: usize,
+    rate: Option<f64>,
+    spin: LoadSpin,
+    clock: Instant,
+    /// Connections with room for a request, in the order of their turns (open loop).
+    turns: VecDeque<usize>,
+    /// Connections with requests issued and not yet sent (open loop; empty between dispatches).
+    unsent: Vec<usize>,
+    outstanding: usize,
+    /// Last reply, or the first request after a time with none in flight.
+    last_progress: u64,
+    latencies: Histogram<u64>,
+    bytes: u64,
+}
+
+impl Load {
+    /// Opens the connections, one after the other.
+    ///
+    /// # Errors
+    /// The first one that fails.
+    pub(crate) fn connect(config: &Config) -> Result<Self, LoadError> {
+        let poller = Poller::new().map_err(LoadError::system("epoll_create1"))?;
+        let depth = config.shape.depth as usize;
+        let mut connections = Vec::with_capacity(config.shape.connections as usize);
+        for number in 0..config.shape.connections {
+            let socket = open(config, number)?;
+            poller.add(&socket, connections.len()).map_err(LoadError::system("epoll_ctl"))?;
+            connections.push(Connection::new(connections.len(), socket, depth));
+        }
+        Ok(Self {
+            poller,
+            connections,
+            pattern: Pattern::new(config.shape.size),
+            buffer: vec![0; BUFFER],
+            depth,
+            rate: config.rate,
+            spin: config.spin,
+            clock: Instant::now(),
+            turns: VecDeque::new(),
+            unsent: Vec::new(),
+            outstanding: 0,
+            last_progress: 0,
+            latencies: Histogram::new_with_bounds(1, nanoseconds(LONGEST), 3)
+                .map_err(|_| LoadError::System { what: "latency histogram", errno: Errno::EINVAL })?,
+            bytes: 0,
+        })
+    }
+
+    /// Drives the server for `warmup`, waits until nothing is in flight, then measures for `duration` and waits for
+    /// the last reply.
+    ///
+    /// # Errors
+    /// As [`super::run`]. The connections are of no use afterwards.
+    pub(crate) fn window(
+        &mut self,
+        warmup: Duration,
+        duration: Duration,
+        progress: &mut dyn FnMut(Phase),
+    ) -> Result<Report, LoadError> {
+        // A sleep must end when the next request is due, not up to 50 us later.
+        nix::sys::prctl::set_timerslack(1).map_err(LoadError::system("prctl"))?;
+        if !warmup.is_zero() {
+            self.drive(warmup)?;
+        }
+        self.latencies.reset();
+        self.bytes = 0;
+        progress(Phase::Begin);
+        let start = self.now();
+        self.drive(duration)?;
+        let elapsed = Duration::from_nanos(self.last_progress.saturating_sub(start));
+        progress(Phase::End);
+        Ok(Report::new(&self.latencies, elapsed, self.bytes))
+    }
+
+    fn now(&self) -> u64 {
+        nanoseconds(self.clock.elapsed())
+    }
+
+    /// Starts requests for `duration` and returns when all are answered.
+    fn drive(&mut self, duration: Duration) -> Result<(), LoadError> {
+        let start = self.now();
+        let mut pace = match self.rate {
+            None => Pace::Closed { until: start.saturating_add(nanoseconds(duration)) },
+            Some(rate) => Pace::Open(Schedule::new(start, rate, duration)),
+        };
+        self.drive_at(&mut pace, start).map_err(|error| self.count_outstanding(error))
+    }
+
+    fn drive_at(&mut self, pace: &mut Pace, start: u64) -> Result<(), LoadError> {
+        self.last_progress = start;
+        for index in 0..self.connections.len() {
+            match pace {
+                Pace::Closed { .. } => self.refill(index, self.depth, self.now())?,
+                Pace::Open(_) => self.queue(index),
+            }
+        }
+        loop {
+            let due = match pace {
+                Pace::Closed { .. } => None,
+                Pace::Open(schedule) => {
+                    self.dispatch(schedule)?;
+                    // With every connection full, only a reply makes room.
+                    if self.turns.is_empty() { None } else { schedule.next() }
+                }
+            };
+            if self.outstanding == 0 && due.is_none() {
+                return Ok(());
+            }
+            let ready = self.wait(due)?;
+            for index in 0..ready {
+                self.serve(self.poller.ready(index), pace)?;
+            }
+        }
+    }
+
+    /// Waits for replies, at the longest until `due`.
+    fn wait(&mut self, due: Option<u64>) -> Result<usize, LoadError> {
+        let patience = nanoseconds(PATIENCE);
+        let until = due.unwrap_or(u64::MAX).min(self.last_progress.saturating_add(patience));
+        let spin_until = match self.spin {
+            LoadSpin::Never => 0,
+            LoadSpin::Adaptive => self.last_progress.saturating_add(nanoseconds(ADAPTIVE)),
+            LoadSpin::Always => u64::MAX,
+        };
+        loop {
+            let now = self.now();
+            let spinning = now < spin_until && now < until;
+            let limit = if spinning { 0 } else { until.saturating_sub(now) };
+            let ready =
+                self.poller.wait(Duration::from_nanos(limit)).map_err(LoadError::system("epoll_pwait2"))?;
+            if ready > 0 || !spinning {
+                if ready == 0 && self.outstanding > 0 && self.now() >= self.last_progress + patience {
+                    return Err(LoadError::Stalled { seconds: PATIENCE.as_secs(), outstanding: 0 });
+                }
+                if self.outstanding == 0 {
+                    self.last_progress = self.now();
+                }
+                return Ok(ready);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn serve(&mut self, ready: Ready, pace: &Pace) -> Result<(), LoadError> {
+        if ready.send {
+            self.flush(ready.token)?;
+        }
+        if !ready.receive {
+            return Ok(());
+        }
+        let connection = &mut self.connections[ready.token];
+        let (length, replies) = connection.receive(&self.pattern, &mut self.buffer)?;
+        if replies == 0 {
+            // Part of a long reply is progress too.
+            self.last_progress = if length > 0 { self.now() } else { self.last_progress };
+            self.bytes += length as u64;
+            return Ok(());
+        }
+        let now = nanoseconds(self.clock.elapsed());
+        for _ in 0..replies {
+            let Some(started) = connection.answer() else { break };
+            self.latencies.saturating_record(now.saturating_sub(started).max(1));
+            self.outstanding -= 1;
+        }
+        self.last_progress = now;
+        self.bytes += length as u64;
+        match pace {
+            Pace::Closed { until } if now < *until => self.refill(ready.token, replies, now),
+            Pace::Closed { .. } => Ok(()),
+            Pace::Open(_) => {
+                self.queue(ready.token);
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts `count` requests on a connection now.
+    fn refill(&mut self, index: usize, count: usize, now: u64) -> Result<(), LoadError> {
+        for _ in 0..count {
+            self.connections[index].issue(now);
+        }
+        self.outstanding += count;
+        self.flush(index)
+    }
+
+    /// Gives a connection with room a turn.
+    fn queue(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        if !connection.queued && connection.outstanding() < self.depth {
+            connection.queued = true;
+            self.turns.push_back(index);
+        }
+    }
+
+    /// Starts every request whose time has come, as far as there is room. A turn takes one request, and a
+    /// connection with room left goes to the end of the queue.
+    fn dispatch(&mut self, schedule: &mut Schedule) -> Result<(), LoadError> {
+        while let Some(index) = self.turns.front().copied() {
+            let Some(intended) = schedule.take(self.now()) else { break };
+            self.turns.pop_front();
+            self.connections[index].queued = false;
+            self.connections[index].issue(intended);
+            if self.outstanding == 0 {
+                self.last_progress = self.now();
+            }
+            self.outstanding += 1;
+            self.queue(index);
+            if self.unsent.last() != Some(&index) {
+                self.unsent.push(index);
+            }
+        }
+        while let Some(index) = self.unsent.pop() {
+            self.flush(index)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what a connection may send, and watches for room exactly while something is left.
+    fn flush(&mut self, index: usize) -> Result<(), LoadError> {
+        let connection = &mut self.connections[index];
+        let blocked = !connection.flush(&self.pattern, &mut self.buffer)?;
+        if blocked != connection.blocked {
+            connection.blocked = blocked;
+            let watched = self.poller.watch_send(&connection.socket, index, blocked);
+            watched.map_err(LoadError::system("epoll_ctl"))?;
+        }
+        Ok(())
+    }
+
+    /// Only the loop knows how many calls were in flight when a connection failed.
+    fn count_outstanding(&self, mut error: LoadError) -> LoadError {
+        match &mut error {
+            LoadError::Closed { outstanding, .. }
+            | LoadError::Differs { outstanding, .. }
+            | LoadError::Unasked { outstanding, .. }
+            | LoadError::Stalled { outstanding, .. } => *outstanding = self.outstanding,
+            LoadError::Connect { .. } | LoadError::System { .. } => {}
+        }
+        error
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Opens one connection; a Unix server whose queue is full is asked again.
+fn open(config: &Config, number: u32) -> Result<std::os::fd::OwnedFd, LoadError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match config.address.connect() {
+            Ok(socket) => return Ok(socket),
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(source) => {
+                let (address, of) = (config.address.clone(), config.shape.connections);
+                return Err(LoadError::Connect { address, number: number + 1, of, source });
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Who is measured: the floor and the transports, each a child process.
+
+use clap::ValueEnum;
+
+use crate::cli::{LoadSpin, ServerSpin, Transport, Variant};
+
+/// One server under one way of waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Contestant {
+    /// As it stands in the table.
+    pub(crate) name: String,
+    /// How both ends wait.
+    pub(crate) spin: &'static str,
+    pub(crate) load_spin: LoadSpin,
+    /// Arguments that make this program that server.
+    pub(crate) arguments: Vec<String>,
+    /// A signal to end is answered by draining and exit code 0.
+    pub(crate) drains: bool,
+}
+
+impl Contestant {
+    /// The hand-written loop.
+    pub(crate) fn floor(variant: Variant) -> Self {
+        let variant = name_of(&variant);
+        Self {
+            name: format!("floor ({variant})"),
+            spin: "never",
+            load_spin: LoadSpin::Never,
+            arguments: words(&["floor", "--listen", "127.0.0.1:0", "--variant", &variant]),
+            drains: false,
+        }
+    }
+
+    /// A transport on one loop, sleeping or polling on both ends.
+    pub(crate) fn transport(transport: Transport, adaptive: bool) -> Self {
+        let (server, load) = if adaptive {
+            (ServerSpin::Adaptive, LoadSpin::Adaptive)
+        } else {
+            (ServerSpin::Never, LoadSpin::Never)
+        };
+        let (name, spin) = (name_of(&transport), name_of(&server));
+        let arguments =
+            ["serve", "--control", "--listen", "127.0.0.1:0", "--protocol", "frame", "--loops", "1"];
+        let mut arguments = words(&arguments);
+        arguments.extend(words(&["--transport", &name, "--spin", &spin]));
+        let spin = if adaptive { "adaptive" } else { "never" };
+        Self { name, spin, load_spin: load, arguments, drains: true }
+    }
+
+    /// The transports that take part, each sleeping, and polling too where `adaptive`.
+    pub(crate) fn transports(transports: &[Transport], adaptive: bool) -> Vec<Self> {
+        let waits: &[bool] = if adaptive { &[false, true] } else { &[false] };
+        let each = |transport: &Transport| {
+            waits.iter().map(|wait| Self::transport(*transport, *wait)).collect::<Vec<_>>()
+        };
+        transports.iter().flat_map(each).collect()
+    }
+}
+
+/// The transports named by `--transports`, or all of them.
+///
+/// # Errors
+/// The name nobody knows.
+pub(crate) fn select(names: Option<&[String]>) -> Result<Vec<Transport>, String> {
+    match names {
+        None => Ok(Transport::value_variants().to_vec()),
+        Some([none]) if none == "none" => Ok(Vec::new()),
+        Some(names) => {
+            let known = |name: &String| {
+                Transport::from_str(name, false).map_err(|_| format!("no transport `{name}`"))
+            };
+            names.iter().map(known).collect()
+        }
+    }
+}
+
+fn name_of(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transports_are_chosen_by_name() {
+        assert_eq!(select(None), Ok(Transport::value_variants().to_vec()));
+        assert_eq!(select(Some(&["none".into()])), Ok(Vec::new()));
+        assert_eq!(select(Some(&["epoll".into()])), Ok(vec![Transport::Epoll]));
+        assert_eq!(select(Some(&["pigeon".into()])), Err("no transport `pigeon`".into()));
+    }
+
+    #[test]
+    fn the_arguments_are_ones_this_program_takes() {
+        let mut all = Contestant::transports(Transport::value_variants(), true);
+        all.push(Contestant::floor(Variant::Own));
+        for contestant in all {
+            let line = std::iter::once("lab".to_string()).chain(contestant.arguments.clone());
+            let parsed = crate::cli::parse(line.map(Into::into));
+            assert!(matches!(parsed, crate::cli::Invocation::Run(_)), "{contestant:?}: {parsed:?}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `lab run`: every transport against the floor, in alternating windows on this machine.
+
+mod contestant;
+mod cpu;
+mod measure;
+mod plan;
+mod record;
+mod row;
+mod server;
+mod statistics;
+mod table;
+
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::affinity;
+use crate::cli::{RunArguments, Transport};
+use crate::environment::Environment;
+use crate::error::LabError;
+use crate::rlimit;
+use measure::Window;
+use plan::Plan;
+use record::{Destination, Record};
+use row::Row;
+
+/// Measures, prints the table, and stores the raw numbers.
+///
+/// # Errors
+/// A server that does not start or dies, a wrong reply, too few file descriptors, a file that cannot be written.
+pub(crate) fn run(arguments: &RunArguments) -> Result<(), LabError> {
+    let transports = contestant::select(arguments.transports.as_deref()).map_err(LabError::Unavailable)?;
+    let plan = if arguments.quick { Plan::quick(transports.len()) } else { Plan::full() };
+    make_room(&plan, transports.len())?;
+    let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let environment = Environment::here();
+    print(&format!("{environment}\n"))?;
+    let destination = Destination::open(arguments.json.as_ref(), unix_time)?;
+    let windows = match measure_all(&plan, &transports, environment.server_and_load_cpu) {
+        Ok(windows) => windows,
+        Err(error) => {
+            destination.discard();
+            return Err(error);
+        }
+    };
+    let stage =
+        |shape| windows.iter().filter(move |window| window.shape == shape).cloned().collect::<Vec<_>>();
+    let rows: Vec<Row> = plan.stages.iter().flat_map(|each| row::rows(&stage(each.shape))).collect();
+    print(&summary(&plan, &environment, &rows, &windows))?;
+    let path = destination.write(&Record {
+        unix_time,
+        quick: arguments.quick,
+        environment: &environment,
+        cpu_time: cpu::source(),
+        warmup_seconds: plan.warmup.as_secs_f64(),
+        window_seconds: plan.window.as_secs_f64(),
+        rows: &rows,
+        windows: &windows,
+    })?;
+    print(&format!("raw numbers: {}", path.display()))
+}
+
+/// The widest stage keeps a socket open for every connection of every server that takes part.
+fn make_room(plan: &Plan, transports: usize) -> Result<(), LabError> {
+    let sockets =
+        |stage: &plan::Stage| u64::from(stage.shape.connections) * (stage.width(transports) as u64 + 1);
+    rlimit::ensure(plan.stages.iter().map(sockets).max().unwrap_or(0))
+}
+
+fn measure_all(
+    plan: &Plan,
+    transports: &[Transport],
+    cpus: Option<(usize, usize)>,
+) -> Result<Vec<Window>, LabError> {
+    if let Some((_, load)) = cpus {
+        // This thread is the load, and draws the bar between windows.
+        affinity::pin(&[load]).map_err(LabError::system("pin the load"))?;
+    }
+    let bar = ProgressBar::new(plan.windows(transports.len()) as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} windows, {eta} left  {msg}") {
+        bar.set_style(style);
+    }
+    let mut windows = Vec::new();
+    for stage in &plan.stages {
+        let shape = stage.shape;
+        let mut told = |next: &contestant::Contestant| {
+            bar.set_message(format!(
+                "{} x {}: {}, spin {}",
+                shape.connections, shape.depth, next.name, next.spin
+            ));
+            bar.inc(1);
+        };
+        let measured = measure::stage(plan, stage, transports, cpus.map(|(server, _)| server), &mut told);
+        // A line about a failure must not share its line with the bar.
+        windows.extend(measured.inspect_err(|_| bar.finish_and_clear())?);
+    }
+    bar.finish_and_clear();
+    Ok(windows)
+}
+
+fn summary(plan: &Plan, environment: &Environment, rows: &[Row], windows: &[Window]) -> String {
+    let mut text = format!("{}\n\n", table::render(rows));
+    for (name, shape, gain) in row::adaptive_gains(windows) {
+        text += &format!(
+            "{name}, {} connection, depth {}: polling on both ends has {:.2} of the median latency of sleeping\n",
+            shape.connections, shape.depth, gain.median
+        );
+    }
+    text += &format!(
+        "medians of windows of {:.2} s; ratios are medians of ratios within rounds; A/A compares two processes of \
+         the same floor: median (quartiles)\n",
+        plan.window.as_secs_f64()
+    );
+    if environment.server_and_load_cpu.is_none() {
+        text += "server and load shared one processor: nothing was pinned, and polling takes time from the other end\n";
+    }
+    if environment.build == "debug" {
+        text += "a debug build: these numbers say nothing, use --release\n";
+    }
+    text
+}
+
+fn print(text: &str) -> Result<(), LabError> {
+    writeln!(io::stdout(), "{text}").map_err(LabError::system("write to standard output"))
+}

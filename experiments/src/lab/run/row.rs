@@ -1,0 +1,159 @@
+//! Rows of the table: what the windows of one contestant come to.
+
+use serde::Serialize;
+
+use super::measure::{Role, Window};
+use super::statistics::{Summary, median, ratios};
+use crate::load::Shape;
+
+/// What the windows of one contestant under one shape come to: medians over windows, and medians of ratios
+/// within rounds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) transport: String,
+    pub(crate) spin: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) windows: usize,
+    pub(crate) requests_per_second: f64,
+    pub(crate) p50_ns: f64,
+    pub(crate) p99_ns: f64,
+    pub(crate) p99_9_ns: f64,
+    pub(crate) server_cpu_ns_per_request: f64,
+    pub(crate) syscalls_per_request: f64,
+    /// Processor time of the server per request, against the floor of the same round; `None` for the floor.
+    pub(crate) cpu_ratio: Option<Summary>,
+    pub(crate) p99_ratio: Option<Summary>,
+    /// The same two ratios of a second process of the floor: the noise of this machine.
+    pub(crate) noise_cpu: Option<Summary>,
+    pub(crate) noise_p99: Option<Summary>,
+}
+
+/// The rows of one stage, the floor first.
+pub(crate) fn rows(windows: &[Window]) -> Vec<Row> {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let measured = windows.iter().filter(|window| matches!(window.role, Role::Floor | Role::Transport));
+    for window in measured.clone() {
+        if !seen.contains(&(&window.name, window.spin)) {
+            seen.push((&window.name, window.spin));
+        }
+    }
+    let group = |(name, spin): (&str, &str)| -> Vec<&Window> {
+        measured.clone().filter(|window| window.name == name && window.spin == spin).collect()
+    };
+    seen.into_iter().filter_map(|key| row(&group(key), windows)).collect()
+}
+
+fn row(own: &[&Window], all: &[Window]) -> Option<Row> {
+    let first = own.first()?;
+    let middle = |figure: fn(&Window) -> f64| median(own.iter().map(|window| figure(window)));
+    let transports = (first.role == Role::Transport).then_some(own);
+    let again: Vec<_> = all.iter().filter(|window| window.role == Role::Again).collect();
+    Some(Row {
+        transport: first.name.clone(),
+        spin: first.spin,
+        shape: first.shape,
+        windows: own.len(),
+        requests_per_second: middle(|window| window.report.requests_per_second),
+        p50_ns: middle(|window| window.report.p50_ns as f64),
+        p99_ns: middle(p99),
+        p99_9_ns: middle(|window| window.report.p99_9_ns as f64),
+        server_cpu_ns_per_request: middle(Window::cpu_per_request),
+        syscalls_per_request: middle(Window::syscalls_per_request),
+        cpu_ratio: transports.and_then(|own| against_floor(own, all, Window::cpu_per_request)),
+        p99_ratio: transports.and_then(|own| against_floor(own, all, p99)),
+        noise_cpu: against_floor(&again, all, Window::cpu_per_request),
+        noise_p99: against_floor(&again, all, p99),
+    })
+}
+
+fn p99(window: &Window) -> f64 {
+    window.report.p99_ns as f64
+}
+
+/// Ratios of `own` windows to the floor's of the same round.
+fn against_floor(own: &[&Window], all: &[Window], figure: fn(&Window) -> f64) -> Option<Summary> {
+    let floor = |round| all.iter().find(|window| window.role == Role::Floor && window.round == round);
+    ratios(own.iter().filter_map(|window| Some((figure(window), figure(floor(window.round)?)))))
+}
+
+/// What polling on both ends does to the median latency of each transport that was measured both ways: its name,
+/// its shape, and the ratio within rounds.
+pub(crate) fn adaptive_gains(windows: &[Window]) -> Vec<(String, Shape, Summary)> {
+    let adaptive = windows.iter().filter(|window| window.spin == "adaptive");
+    let mut gains: Vec<(String, Shape, Summary)> = Vec::new();
+    for first in adaptive.clone() {
+        if gains.iter().any(|(name, shape, _)| *name == first.name && *shape == first.shape) {
+            continue;
+        }
+        let same = |window: &&Window| window.name == first.name && window.shape == first.shape;
+        let pairs = adaptive.clone().filter(same).filter_map(|polling| {
+            let asleep =
+                windows.iter().filter(same).find(|w| w.spin == "never" && w.round == polling.round)?;
+            Some((polling.report.p50_ns as f64, asleep.report.p50_ns as f64))
+        });
+        if let Some(summary) = ratios(pairs) {
+            gains.push((first.name.clone(), first.shape, summary));
+        }
+    }
+    gains
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hdrhistogram::Histogram;
+
+    use super::*;
+    use crate::control::Syscalls;
+    use crate::load::Report;
+
+    fn window(name: &str, spin: &'static str, role: Role, round: usize, cpu: u64, latency: u64) -> Window {
+        let mut latencies = Histogram::new(3).unwrap();
+        latencies.record_n(latency, 10).unwrap();
+        Window {
+            name: name.into(),
+            spin,
+            role,
+            shape: Shape { connections: 1, depth: 1, size: 0 },
+            round,
+            server_cpu_ns: cpu * 10,
+            load_cpu_ns: 0,
+            server_syscalls: Syscalls { wait: 10, receive: 10, send: 10, other: 0 },
+            server_requests: None,
+            report: Report::new(&latencies, Duration::from_secs(1), 0),
+        }
+    }
+
+    #[test]
+    fn rows_compare_with_the_floor_of_the_same_round() {
+        let windows = [
+            window("floor", "never", Role::Trial, 0, 1, 1),
+            window("floor", "never", Role::Floor, 0, 100, 100),
+            window("epoll", "never", Role::Transport, 0, 110, 90),
+            window("floor", "never", Role::Again, 0, 101, 100),
+            window("floor", "never", Role::Floor, 1, 200, 200),
+            window("epoll", "never", Role::Transport, 1, 220, 180),
+            window("floor", "never", Role::Again, 1, 202, 200),
+        ];
+        let rows = rows(&windows);
+        assert_eq!(rows.iter().map(|row| row.transport.as_str()).collect::<Vec<_>>(), ["floor", "epoll"]);
+        assert_eq!((rows[0].windows, rows[0].cpu_ratio), (2, None));
+        let near = |value: f64, wanted: f64| (value - wanted).abs() < 1e-9;
+        assert!(near(rows[1].cpu_ratio.unwrap().median, 1.1));
+        assert!(near(rows[1].p99_ratio.unwrap().median, 0.9));
+        assert!(near(rows[1].noise_cpu.unwrap().median, 1.01));
+        assert!(near(rows[1].syscalls_per_request, 3.0));
+    }
+
+    #[test]
+    fn polling_is_compared_with_sleeping_of_the_same_transport() {
+        let windows = [
+            window("floor", "never", Role::Floor, 0, 1, 500),
+            window("epoll", "never", Role::Transport, 0, 1, 100),
+            window("epoll", "adaptive", Role::Transport, 0, 1, 25),
+        ];
+        let gains = adaptive_gains(&windows);
+        assert_eq!((gains.len(), gains[0].0.as_str(), gains[0].2.median), (1, "epoll", 0.25));
+    }
+}

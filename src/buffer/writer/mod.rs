@@ -1,0 +1,244 @@
+//! Writing bytes into pooled blocks, to be sent without another copy.
+//!
+//! Bytes are written into the tail of a block, in one *run*; [`take`](SegmentWriter::take) cuts the run off as one
+//! segment, so many messages written one after another share one reference count. Once everything cut from a block
+//! has been sent and dropped, the writer starts over at its beginning, which is still in the processor's cache.
+
+mod buf_mut;
+mod hole;
+mod reserved;
+
+use std::fmt;
+
+use super::{AllocError, BlockPool, Chain, Segment, Tail};
+pub use hole::Hole;
+pub use reserved::Reserved;
+
+/// The size of block a writer asks for when less would do.
+const BLOCK: usize = crate::sync::shrink(64 << 10, 6);
+
+/// Pieces shorter than this are copied when they are appended: a gathering send pays more for one piece more than
+/// for copying so few bytes.
+const COPIED_BELOW: usize = crate::sync::shrink(2 << 10, 2);
+
+/// Fills blocks of a pool and yields them as chains; see the module's documentation.
+///
+/// INVARIANT: `filled` bytes of `tail.spare()` are written and not yet in `ready`; they come behind it.
+pub struct SegmentWriter {
+    pool: BlockPool,
+    tail: Option<Tail>,
+    filled: usize,
+    ready: Chain,
+    /// The position, in all bytes ever written, of the first byte not yet taken.
+    base: u64,
+    open_holes: usize,
+}
+
+impl SegmentWriter {
+    /// A writer that takes its blocks from `pool`. Allocates nothing yet.
+    #[must_use]
+    pub fn new(pool: BlockPool) -> Self {
+        Self { pool, tail: None, filled: 0, ready: Chain::new(), base: 0, open_holes: 0 }
+    }
+
+    /// The bytes written and not yet taken.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ready.len() + self.filled
+    }
+
+    /// Whether nothing is to be taken.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies bytes in, over as many blocks as it takes.
+    ///
+    /// # Errors
+    /// When a block cannot be had; the bytes before it are written then.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let mut rest = bytes;
+        loop {
+            let spare = self.spare();
+            if rest.len() <= spare.len() {
+                spare[..rest.len()].copy_from_slice(rest);
+                self.filled += rest.len();
+                return Ok(());
+            }
+            let (now, later) = rest.split_at(spare.len());
+            spare.copy_from_slice(now);
+            self.filled += now.len();
+            rest = later;
+            self.next_block(rest.len())?;
+        }
+    }
+
+    /// Room for at least `n` contiguous bytes, to be written through the guard.
+    ///
+    /// # Errors
+    /// When such a block cannot be had.
+    pub fn reserve(&mut self, n: usize) -> Result<Reserved<'_>, WriteError> {
+        self.room(n)?;
+        Ok(Reserved::new(self, n))
+    }
+
+    /// Adds a segment. A short one is copied, a longer one is linked.
+    ///
+    /// # Errors
+    /// When a block for the copy cannot be had.
+    pub fn append(&mut self, segment: Segment) -> Result<(), WriteError> {
+        if segment.len() < COPIED_BELOW {
+            return self.write(&segment);
+        }
+        self.cut();
+        self.ready.push(segment);
+        Ok(())
+    }
+
+    /// Adds all pieces of a chain, each as by [`append`](Self::append).
+    ///
+    /// # Errors
+    /// When a block for a copy cannot be had; the pieces before it are added then.
+    pub fn append_chain(&mut self, mut chain: Chain) -> Result<(), WriteError> {
+        while let Some(segment) = chain.pop() {
+            self.append(segment)?;
+        }
+        Ok(())
+    }
+
+    /// Takes everything written so far.
+    ///
+    /// # Errors
+    /// [`WriteError::OpenHole`] while a hole is not filled; then nothing is taken.
+    #[inline]
+    pub fn take(&mut self) -> Result<Chain, WriteError> {
+        if self.open_holes > 0 {
+            return Err(WriteError::OpenHole);
+        }
+        self.cut();
+        self.base += self.ready.len() as u64;
+        Ok(std::mem::take(&mut self.ready))
+    }
+
+    /// Throws away everything written since the last [`take`](Self::take), holes included.
+    pub fn discard(&mut self) {
+        self.cut();
+        self.base += self.ready.len() as u64;
+        self.ready = Chain::new();
+        self.open_holes = 0;
+    }
+
+    /// The unwritten bytes of the current block behind the run. A run that has not begun begins at the start of the
+    /// block when nobody holds a part of it any more.
+    #[inline]
+    fn spare(&mut self) -> &mut [u8] {
+        let filled = self.filled;
+        match &mut self.tail {
+            Some(tail) => {
+                if filled == 0 && tail.written() > 0 {
+                    tail.reset();
+                }
+                &mut tail.spare()[filled..]
+            }
+            None => &mut [],
+        }
+    }
+
+    /// Makes room for `n` contiguous bytes behind the run.
+    #[inline]
+    fn room(&mut self, n: usize) -> Result<(), WriteError> {
+        if self.spare().len() < n || self.tail.is_none() { self.next_block(n) } else { Ok(()) }
+    }
+
+    /// Ends the run and starts a block with room for `n` bytes, or for as many of them as a block sensibly has.
+    fn next_block(&mut self, n: usize) -> Result<(), WriteError> {
+        let tail = self.pool.allocate(n.max(BLOCK))?;
+        self.cut();
+        self.tail = Some(tail);
+        Ok(())
+    }
+
+    /// Cuts the run off into `ready`.
+    #[inline]
+    fn cut(&mut self) {
+        if let Some(tail) = &mut self.tail {
+            self.ready.push_written(tail, self.filled);
+            self.filled = 0;
+        }
+    }
+}
+
+impl std::io::Write for SegmentWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Self::write(self, bytes).map_err(std::io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    /// Does nothing: bytes leave by [`take`](SegmentWriter::take).
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SegmentWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentWriter")
+            .field("len", &self.len())
+            .field("open_holes", &self.open_holes)
+            .finish()
+    }
+}
+
+/// Bytes could not be written or taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// No block could be had.
+    Alloc(AllocError),
+    /// A hole is not filled yet.
+    OpenHole,
+    /// The hole was taken or discarded before it was filled, or it belongs to another writer.
+    HoleGone,
+    /// A hole is filled with exactly as many bytes as it has.
+    HoleSize {
+        /// The bytes of the hole.
+        hole: usize,
+        /// The bytes given.
+        given: usize,
+    },
+    /// More bytes were to be committed than were written through the reservation.
+    NotWritten {
+        /// The bytes to be committed.
+        asked: usize,
+        /// The bytes written.
+        written: usize,
+    },
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alloc(error) => error.fmt(f),
+            Self::OpenHole => f.write_str("a hole is not filled"),
+            Self::HoleGone => f.write_str("the hole is gone"),
+            Self::HoleSize { hole, given } => {
+                write!(f, "a hole of {hole} bytes cannot be filled with {given}")
+            }
+            Self::NotWritten { asked, written } => {
+                write!(f, "{asked} bytes to commit, but only {written} written")
+            }
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+impl From<AllocError> for WriteError {
+    fn from(error: AllocError) -> Self {
+        Self::Alloc(error)
+    }
+}

@@ -1,0 +1,417 @@
+//! The epoll driver: readiness, one receive and one send per ready connection.
+//!
+//! * **Receiving** happens inside of `next`, into a block that belongs to the loop, not to the connection; an idle
+//!   connection holds no memory. When nobody keeps a segment of the block, the next connection is received into the
+//!   same bytes, which are in the cache. See `receive.rs`.
+//! * **Sending** is tried at once, and repeated until the socket is full; only then is room waited for. See `send.rs`.
+//! * **Watching** follows from the state of a slot. Changes are collected and made before the next wait, so a pause
+//!   that is lifted in the same turn costs no system call. See `watch.rs`.
+//!
+//! Level-triggered by default: then a connection that was not read empty is simply reported again. Edge-triggered by
+//! choice: then it is carried over to the next turn by the driver.
+
+mod kernel;
+mod receive;
+mod send;
+mod slot;
+mod watch;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+pub use kernel::{Interest, Kernel, Linux, Readiness, Ready};
+pub use slot::Socket;
+use slot::{Kind, Slot};
+
+use super::{Caps, Driver, Event, Key, KeyTable, SystemCalls, Token};
+use crate::buffer::{AllocError, BlockPool, Chain, PoolOptions, Tail};
+use crate::net::Address;
+use crate::sync::{Arc, Bell};
+use crate::sys::{self, EventFd};
+
+/// The token of the bell. No slot has this number.
+const BELL: u64 = u64::MAX;
+
+/// When the kernel reports a descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trigger {
+    /// As long as it is ready.
+    #[default]
+    Level,
+    /// When it becomes ready (`EPOLLET`).
+    Edge,
+}
+
+/// How an epoll driver behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct EpollOptions {
+    /// When the kernel reports a connection. Default: level.
+    pub trigger: Trigger,
+    /// The most bytes of pooled memory, for receiving and sending. Default: 1 GiB.
+    pub memory: usize,
+    /// The most bytes received from one connection in one turn, so that a busy one does not starve the others.
+    /// Default: 256 KiB.
+    pub receive_budget: usize,
+}
+
+impl Default for EpollOptions {
+    fn default() -> Self {
+        Self { trigger: Trigger::Level, memory: 1 << 30, receive_budget: 256 << 10 }
+    }
+}
+
+/// The driver; see the module's documentation.
+#[derive(Debug)]
+pub struct Epoll<K = Linux> {
+    kernel: K,
+    options: EpollOptions,
+    calls: Arc<SystemCalls>,
+    bell: EventFd,
+    pool: BlockPool,
+    /// The block that connections are received into, and one more that a large receive may run over into.
+    block: Option<Tail>,
+    spare: Option<Tail>,
+    slots: KeyTable<Slot>,
+    /// Events that are due without asking the kernel.
+    events: VecDeque<Event<Socket>>,
+    batch: Batch,
+    /// Connections that were not read empty (edge-triggered only).
+    carried: Vec<Key>,
+    /// Connections that wait for a block.
+    starved: Vec<Key>,
+    /// Slots whose watch is to be brought up to date.
+    stale: Vec<Key>,
+}
+
+/// What the kernel has reported, and how far it is worked off.
+#[derive(Debug)]
+struct Batch {
+    ready: Vec<Ready>,
+    at: usize,
+    /// What is left to do for the entry before `at`.
+    current: Option<Current>,
+    /// Waits in a row that used little of `ready`.
+    sparse: u32,
+}
+
+/// A connection that is being received from, or a listener that is being accepted from.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    key: Key,
+    readiness: Readiness,
+    /// Bytes, or connections, still allowed in this turn.
+    budget: usize,
+}
+
+impl Epoll<Linux> {
+    /// A driver on a fresh epoll instance.
+    ///
+    /// # Errors
+    /// As epoll_create1(2) and eventfd(2).
+    pub fn new(options: EpollOptions) -> io::Result<Self> {
+        Self::with_kernel(Linux::new()?, options)
+    }
+}
+
+impl<K: Kernel> Epoll<K> {
+    /// The fewest and the most events asked for in one wait.
+    const FEWEST_EVENTS: usize = 64;
+    const MOST_EVENTS: usize = 4096;
+    /// Waits in a row that must use less than a quarter of the room before it is halved.
+    const SPARSE_WAITS: u32 = 256;
+    /// Connections accepted from one listener in one turn.
+    const ACCEPTS: usize = 64;
+
+    /// A driver on a given kernel.
+    ///
+    /// # Errors
+    /// As eventfd(2), and when the kernel refuses to watch it.
+    pub fn with_kernel(mut kernel: K, options: EpollOptions) -> io::Result<Self> {
+        let bell = EventFd::new()?;
+        kernel.watch(bell.as_fd(), BELL, Interest { receive: true, send: false, edge: true })?;
+        let pool = PoolOptions { limit: options.memory, bell: Some(Box::new(bell.clone())) };
+        Ok(Self {
+            kernel,
+            options,
+            calls: Arc::default(),
+            bell,
+            pool: BlockPool::new(pool),
+            block: None,
+            spare: None,
+            slots: KeyTable::default(),
+            events: VecDeque::new(),
+            batch: Batch { ready: Vec::with_capacity(Self::FEWEST_EVENTS), at: 0, current: None, sparse: 0 },
+            carried: Vec::new(),
+            starved: Vec::new(),
+            stale: Vec::new(),
+        })
+    }
+
+    /// The kernel.
+    pub fn kernel(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+
+    /// Takes a slot in and has it watched.
+    fn add(&mut self, key: Key, slot: Slot) -> io::Result<()> {
+        let interest = slot.interest(self.edge()).unwrap_or_default();
+        self.calls.control.add(1);
+        self.kernel.watch(slot.fd(), key.to_word(), interest)?;
+        let old = self.slots.insert(key, Slot { watched: Some(interest), ..slot });
+        debug_assert!(old.is_none(), "a slot is used again only after `Closed`");
+        Ok(())
+    }
+
+    fn edge(&self) -> bool {
+        self.options.trigger == Trigger::Edge
+    }
+
+    /// Makes room for more events when all of it was used, for fewer when little of it was used for long.
+    fn resize_batch(&mut self, used: usize) {
+        let room = self.batch.ready.capacity();
+        self.batch.sparse = if used < room / 4 { self.batch.sparse.saturating_add(1) } else { 0 };
+        let new = if used >= room && room < Self::MOST_EVENTS {
+            room * 2
+        } else if self.batch.sparse >= Self::SPARSE_WAITS && room >= 2 * Self::FEWEST_EVENTS {
+            room / 2
+        } else {
+            return;
+        };
+        self.batch.sparse = 0;
+        let mut resized = Vec::with_capacity(new);
+        resized.append(&mut self.batch.ready);
+        self.batch.ready = resized;
+    }
+
+    /// Starts work on the next ready descriptor. Answers whether there was one.
+    fn advance(&mut self) -> bool {
+        let Some(ready) = self.batch.ready.get(self.batch.at) else { return false };
+        self.batch.at += 1;
+        if ready.token() == BELL {
+            return true;
+        }
+        let key = Key::from_word(ready.token());
+        let readiness = ready.readiness();
+        let Some(slot) = self.slots.get(key) else { return true };
+        match slot.kind {
+            Kind::Listener => self.batch.current = Some(Current { key, readiness, budget: Self::ACCEPTS }),
+            Kind::Connecting => self.finish_connect(key),
+            Kind::Connection => {
+                if readiness.may_send() && slot.unsent.is_some() {
+                    self.flush(key);
+                }
+                let budget = self.options.receive_budget;
+                self.batch.current = Some(Current { key, readiness, budget });
+            }
+        }
+        true
+    }
+
+    fn finish_connect(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        self.calls.other.add(1);
+        match sys::connect_result(&slot.fd) {
+            Ok(()) => {
+                slot.kind = Kind::Connection;
+                self.mark_stale(key);
+                self.events.push_back(Event::Connected(key));
+                self.flush(key);
+            }
+            Err(error) => self.fail(key, error),
+        }
+    }
+
+    fn accept(&mut self, current: Current) {
+        let Some(slot) = self.slots.get(current.key).filter(|slot| slot.receiving) else { return };
+        self.calls.accept.add(1);
+        match self.kernel.accept(slot.fd()) {
+            Ok((fd, peer)) => {
+                if current.budget > 1 {
+                    self.batch.current = Some(Current { budget: current.budget - 1, ..current });
+                }
+                self.events.push_back(Event::Incoming(current.key, Socket { fd, peer }));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if sys::is_of_one_connection(&error) => {
+                if current.budget > 1 {
+                    self.batch.current = Some(Current { budget: current.budget - 1, ..current });
+                }
+            }
+            Err(error) => self.events.push_back(Event::AcceptFailed(current.key, error)),
+        }
+    }
+
+    /// Ends a connection's traffic after an error.
+    fn fail(&mut self, key: Key, error: io::Error) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if slot.ended && slot.dead {
+            return;
+        }
+        slot.ended = true;
+        slot.dead = true;
+        let unsent = slot.unsent.take();
+        self.mark_stale(key);
+        self.events.push_back(Event::Error(key, error));
+        self.release_all(unsent);
+    }
+
+    fn release_all(&mut self, unsent: Option<Box<slot::Unsent>>) {
+        for (_, token) in unsent.into_iter().flat_map(|unsent| unsent.tokens) {
+            self.events.push_back(Event::Released(token, true));
+        }
+    }
+}
+
+impl<K: Kernel> Driver for Epoll<K> {
+    type Socket = Socket;
+
+    fn caps(&self) -> Caps {
+        Caps {
+            receive_is_scarce: false,
+            releases_late: false,
+            largest_batch: 1,
+            must_poll: false,
+            half_close: true,
+        }
+    }
+
+    fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+
+    fn bell(&self) -> Box<dyn Bell> {
+        Box::new(self.bell.clone())
+    }
+
+    fn system_calls(&self) -> Arc<SystemCalls> {
+        Arc::clone(&self.calls)
+    }
+
+    fn peer(socket: &Socket) -> Address {
+        socket.peer.clone()
+    }
+
+    fn listen(&mut self, key: Key, address: &Address, share: bool) -> io::Result<Address> {
+        let (fd, bound) = sys::listen(address, share)?;
+        self.add(key, Slot::new(fd, Kind::Listener, None))?;
+        Ok(bound)
+    }
+
+    fn connect(&mut self, key: Key, address: &Address) -> io::Result<()> {
+        self.calls.other.add(2);
+        let (fd, connected) = sys::connect(address)?;
+        let kind = if connected { Kind::Connection } else { Kind::Connecting };
+        self.add(key, Slot::new(fd, kind, Some(address.clone())))?;
+        if connected {
+            self.events.push_back(Event::Connected(key));
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, key: Key, socket: Socket) -> io::Result<()> {
+        self.add(key, Slot::new(socket.fd, Kind::Connection, Some(socket.peer)))
+    }
+
+    fn detach(&mut self, key: Key) -> Option<(Socket, Chain)> {
+        let slot = self.slots.remove(key)?;
+        if slot.watched.is_some() {
+            self.calls.control.add(1);
+            // A descriptor that cannot be unwatched was not watched: there is nothing to undo.
+            drop(self.kernel.unwatch(slot.fd()));
+        }
+        let peer = slot.peer.map_or_else(|| Address::Unix(Default::default()), |peer| *peer);
+        let chain = slot.unsent.map_or_else(Chain::new, |unsent| unsent.chain);
+        Some((Socket { fd: slot.fd, peer }, chain))
+    }
+
+    fn receive(&mut self, key: Key, on: bool) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && slot.receiving != on
+        {
+            slot.receiving = on;
+            slot.dead &= !on;
+            if on && self.options.trigger == Trigger::Edge {
+                // An edge that came while nobody received will not come again.
+                self.carried.push(key);
+            }
+            self.mark_stale(key);
+        }
+    }
+
+    fn want(&mut self, key: Key, bytes: usize) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && slot.block.is_none()
+        {
+            slot.wanted = bytes;
+        }
+    }
+
+    fn alloc_send(&mut self, _key: Key, bytes: usize) -> Result<Tail, AllocError> {
+        self.pool.allocate(bytes)
+    }
+
+    #[inline]
+    fn send(&mut self, key: Key, chain: Chain, released: Option<Token>) {
+        self.send_now(key, chain, released);
+    }
+
+    fn shutdown(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.shutdown = true;
+            self.flush(key);
+        }
+    }
+
+    fn close(&mut self, key: Key) {
+        if let Some(slot) = self.slots.remove(key) {
+            self.calls.other.add(1);
+            self.release_all(slot.unsent);
+            self.events.push_back(Event::Closed(key));
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        debug_assert!(self.batch.at >= self.batch.ready.len(), "the batch before was worked off");
+        self.feed_starved();
+        self.update_watches();
+        let busy = !self.events.is_empty() || !self.carried.is_empty();
+        let timeout = if busy { 0 } else { timeout.map_or(-1, to_milliseconds) };
+        self.calls.wait.add(1);
+        let used = self.kernel.wait(&mut self.batch.ready, timeout)?;
+        self.resize_batch(used);
+        self.batch.at = 0;
+        let carried = self.carried.drain(..).map(|key| Ready::new(key.to_word(), Readiness::RECEIVE));
+        self.batch.ready.extend(carried);
+        Ok(())
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<Event<Socket>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if let Some(current) = self.batch.current.take() {
+                if let Some(event) = self.receive_from(current) {
+                    return Some(event);
+                }
+            } else if !self.advance() {
+                return None;
+            }
+        }
+    }
+}
+
+impl<K: Kernel> AsFd for Epoll<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kernel.as_fd()
+    }
+}
+
+/// Rounds up: a timer must not be early. The kernel takes at most `i32::MAX`, which is over three weeks.
+fn to_milliseconds(timeout: Duration) -> i32 {
+    let round_up = timeout.saturating_add(Duration::from_nanos(999_999)).as_millis();
+    i32::try_from(round_up).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,35 @@
+//! What a driver reports.
+
+use std::io;
+
+use super::Key;
+use crate::buffer::Segment;
+
+/// Names a send whose memory somebody waits for; chosen by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+/// Something that has happened on a connection or listener.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<S> {
+    /// A listener has a connection, which belongs to the caller now.
+    Incoming(Key, S),
+    /// A listener cannot accept: the process or the system is out of descriptors or memory. The connections still
+    /// wait; the listener should be given a rest.
+    AcceptFailed(Key, io::Error),
+    /// A connection that was being established is.
+    Connected(Key),
+    /// Bytes have arrived, never none.
+    Received(Key, Segment),
+    /// So many bytes, never none, have been taken by the transport, in the order they were given.
+    Sent(Key, usize),
+    /// The memory of a send is free again. The flag says whether its bytes were copied on the way.
+    Released(Token, bool),
+    /// The peer has ended its direction.
+    Eof(Key),
+    /// The connection is broken. It must still be closed.
+    Error(Key, io::Error),
+    /// The connection is gone; no event with this key follows.
+    Closed(Key),
+}

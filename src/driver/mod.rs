@@ -1,0 +1,138 @@
+//! The seam between a connection and the way its bytes move.
+//!
+//! A [`Driver`] moves bytes for the connections of one loop. The seam is shaped by completions, so that it can also
+//! say what readiness cannot: that the transport chose the memory, that bytes were sent but their memory is not
+//! free yet, that one operation answers many times.
+//!
+//! * **Pulled.** [`wait`](Driver::wait) sleeps; [`next`](Driver::next) never blocks and answers one [`Event`] at a
+//!   time, doing the work for it only then (the epoll driver receives inside of `next`). There is no callback, and
+//!   no vector of events to own.
+//! * **Owned.** [`send`](Driver::send) moves a chain into the driver, which drops its segments when the transport
+//!   lets go of them. [`Event::Sent`] is the only report of progress; flow control follows it. Memory follows
+//!   [`Event::Released`], which comes only for sends that ask for it.
+//! * **Named by keys.** The caller allocates [`Key`]s; a driver never invents one, and never takes a descriptor or
+//!   an address for an identity. An operation on a key that the driver no longer knows does nothing.
+//! * **Of one thread.** A driver is built, used and dropped on its loop's thread. Only its [`Bell`] leaves it.
+//!
+//! # The life of a connection, as the driver tells it
+//!
+//! ```text
+//!   connect --> Connected --+
+//!                           +--> (Received | Sent | Released)* --> Eof? --> (Sent | Released)* --> Error? --> Closed
+//!   attach -----------------+                                                                     Released*
+//! ```
+//!
+//! * All bytes before the end of the stream are `Received` before `Eof`; nothing is received after it.
+//! * `Eof` ends receiving only. Sending goes on until the caller ends it.
+//! * After `Error` nothing but `Closed` and `Released` follows, and the caller must still [`close`](Driver::close).
+//! * `Closed` answers `close`, once, within the same or the next batch. The key may be used again after that batch.
+//! * The bytes of `Sent` events add up to at most the bytes given to `send`, and to exactly that many unless the
+//!   connection fails or is closed first.
+
+pub mod epoll;
+mod event;
+mod key;
+mod system_calls;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+pub use event::{Event, Token};
+pub use key::{Key, KeyTable};
+pub use system_calls::SystemCalls;
+
+use crate::buffer::{AllocError, BlockPool, Chain, Tail};
+use crate::net::Address;
+use crate::sync::{Arc, Bell};
+
+/// What a driver can and cannot do, for those who plan around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Receive buffers are few: segments must not be held for long.
+    pub receive_is_scarce: bool,
+    /// Memory of sent bytes may be in use long after they count as sent.
+    pub releases_late: bool,
+    /// The most connections served by one system call; 1 where each needs its own.
+    pub largest_batch: usize,
+    /// Nothing wakes a sleeper when bytes arrive: the loop must poll.
+    pub must_poll: bool,
+    /// A connection can end its sending direction and still receive.
+    pub half_close: bool,
+}
+
+/// Moves bytes for the connections of one loop; see the [module's documentation](self).
+pub trait Driver: AsFd {
+    /// A connection that is attached to no loop. Dropping it closes it.
+    type Socket: Send + 'static;
+
+    /// What this driver can do.
+    fn caps(&self) -> Caps;
+
+    /// The pool that received bytes lie in, for the writers of the same loop.
+    fn pool(&self) -> &BlockPool;
+
+    /// A bell that ends [`wait`](Self::wait), for other threads.
+    fn bell(&self) -> Box<dyn Bell>;
+
+    /// The system calls made so far, by kind.
+    fn system_calls(&self) -> Arc<SystemCalls>;
+
+    /// The address of a socket's peer.
+    fn peer(socket: &Self::Socket) -> Address;
+
+    /// Listens at `address`; connections come as [`Event::Incoming`]. Answers the address in use, with the real
+    /// port where 0 was asked for. With `share`, other listeners may share the port, and the kernel spreads
+    /// connections over them.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2) and listen(2).
+    fn listen(&mut self, key: Key, address: &Address, share: bool) -> io::Result<Address>;
+
+    /// Starts to connect to `address`; [`Event::Connected`] or [`Event::Error`] follows.
+    ///
+    /// # Errors
+    /// When it fails at once; then the driver has forgotten the key.
+    fn connect(&mut self, key: Key, address: &Address) -> io::Result<()>;
+
+    /// Takes in a connected socket. Receiving is on.
+    ///
+    /// # Errors
+    /// When the socket cannot be watched; then it is closed.
+    fn attach(&mut self, key: Key, socket: Self::Socket) -> io::Result<()>;
+
+    /// Lets a connection go: its socket, and what was given to `send` and is not sent. `None` for an unknown key.
+    fn detach(&mut self, key: Key) -> Option<(Self::Socket, Chain)>;
+
+    /// Switches receiving (or accepting) on or off. Events already under way may still come.
+    fn receive(&mut self, key: Key, on: bool);
+
+    /// Says that a connection expects `bytes` more for one message, to be received into one block if it can be.
+    fn want(&mut self, key: Key, bytes: usize);
+
+    /// Memory of at least `bytes` for bytes to be sent on this connection, where the transport has a preference.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn alloc_send(&mut self, key: Key, bytes: usize) -> Result<Tail, AllocError>;
+
+    /// Sends a chain behind whatever was given before. With a token, [`Event::Released`] tells when the memory of
+    /// all its bytes is free. A closed connection drops the chain, and still releases the token.
+    fn send(&mut self, key: Key, chain: Chain, released: Option<Token>);
+
+    /// Ends the sending direction once everything given to `send` is sent.
+    fn shutdown(&mut self, key: Key);
+
+    /// Closes a connection or listener at once, with whatever it had to send. [`Event::Closed`] follows.
+    fn close(&mut self, key: Key);
+
+    /// Sleeps until something happens, the bell rings, or the time is over; `None` sleeps without limit, zero only
+    /// looks. May return early for no reason. To be called when [`next`](Self::next) has answered `None`.
+    ///
+    /// # Errors
+    /// When waiting itself is broken; the driver is of no use then.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The next event, without blocking. `None` ends the batch.
+    fn next(&mut self) -> Option<Event<Self::Socket>>;
+}

@@ -1,0 +1,179 @@
+//! Messages from any thread to one loop.
+//!
+//! Sending allocates one node, never blocks, and wakes the loop only when it sleeps: a burst of messages costs one
+//! wake-up. Messages of one sender arrive in the order they were sent. When the loop ends it closes its mailbox;
+//! a later message comes back to its sender, and messages still inside are handed to the loop one last time, so a
+//! message is either received once or returned once.
+#![expect(unsafe_code, reason = "nodes travel through an intrusive list as raw pointers")]
+
+use std::fmt;
+use std::ptr::{self, NonNull};
+
+use crate::handover::{Linked, PushList, SleepFlag};
+use crate::sync::{Arc, Bell, Track, UnsafeCell};
+
+struct Node<M> {
+    next: UnsafeCell<*mut Node<M>>,
+    message: Track<UnsafeCell<Option<M>>>,
+}
+
+// SAFETY: `link` always returns the `next` cell, which nothing else uses.
+unsafe impl<M> Linked for Node<M> {
+    fn link(node: &Self) -> &UnsafeCell<*mut Self> {
+        &node.next
+    }
+}
+
+struct Shared<M> {
+    messages: PushList<Node<M>>,
+    sleep: SleepFlag,
+    bell: Box<dyn Bell>,
+}
+
+// SAFETY: a message is moved in by one thread and out by another (M: Send), and the list hands each node to one
+// thread at a time. No `&M` is ever shared.
+unsafe impl<M: Send> Sync for Shared<M> {}
+// SAFETY: as above.
+unsafe impl<M: Send> Send for Shared<M> {}
+
+impl<M> Drop for Shared<M> {
+    fn drop(&mut self) {
+        for node in self.messages.close() {
+            drop(open(node));
+        }
+    }
+}
+
+fn open<M>(node: NonNull<Node<M>>) -> Option<M> {
+    // SAFETY: the node came out of the list, which it entered as a leaked box; it is ours alone again.
+    let node = unsafe { Box::from_raw(node.as_ptr()) };
+    node.message.get_ref().with_mut(|message| {
+        // SAFETY: the box is ours alone, so is the cell in it.
+        let message = unsafe { &mut *message };
+        message.take()
+    })
+}
+
+/// The receiving end: belongs to one loop.
+pub struct Mailbox<M> {
+    shared: Arc<Shared<M>>,
+    closed: bool,
+    /// Whether a sleep is announced; spares the owner a swap when none is.
+    armed: bool,
+}
+
+impl<M: Send> Mailbox<M> {
+    /// A mailbox whose senders end the owner's sleep with `bell`.
+    #[must_use]
+    pub fn new(bell: Box<dyn Bell>) -> Self {
+        let shared = Shared { messages: PushList::new(), sleep: SleepFlag::new(), bell };
+        Self { shared: Arc::new(shared), closed: false, armed: false }
+    }
+
+    /// A sender for this mailbox.
+    #[must_use]
+    pub fn sender(&self) -> Post<M> {
+        Post { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Announces that the owner is about to sleep. Answers `false` when a message is waiting: then the owner is
+    /// not announced as sleeping, and must not sleep. After `true` it may sleep until its bell rings; every
+    /// other thing that could have happened must be looked at between this call and the sleep.
+    pub fn arm(&mut self) -> bool {
+        if !self.shared.messages.is_empty() {
+            return false;
+        }
+        self.shared.sleep.arm();
+        self.armed = true;
+        if self.shared.messages.is_empty() {
+            return true;
+        }
+        self.disarm();
+        false
+    }
+
+    /// Ends an announced sleep. Does nothing when none was announced.
+    pub fn disarm(&mut self) {
+        if self.armed {
+            self.armed = false;
+            self.shared.sleep.disarm();
+        }
+    }
+
+    /// Appends the waiting messages to `into`, oldest first.
+    pub fn take(&mut self, into: &mut Vec<M>) {
+        let first = into.len();
+        into.extend(self.shared.messages.take_all().filter_map(open));
+        into[first..].reverse();
+    }
+
+    /// Closes the mailbox for ever and appends what was in it to `into`, oldest first.
+    pub fn close(&mut self, into: &mut Vec<M>) {
+        self.closed = true;
+        let first = into.len();
+        into.extend(self.shared.messages.close().filter_map(open));
+        into[first..].reverse();
+    }
+}
+
+impl<M> Drop for Mailbox<M> {
+    fn drop(&mut self) {
+        if !self.closed {
+            for node in self.shared.messages.close() {
+                drop(open(node));
+            }
+        }
+    }
+}
+
+impl<M> fmt::Debug for Mailbox<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
+
+/// The sending end of a [`Mailbox`]; cheap to clone.
+pub struct Post<M> {
+    shared: Arc<Shared<M>>,
+}
+
+impl<M: Send> Post<M> {
+    /// Sends a message and wakes the owner if it sleeps. Never blocks.
+    ///
+    /// # Errors
+    /// Returns the message when the mailbox is closed.
+    pub fn send(&self, message: M) -> Result<(), M> {
+        let node = Node {
+            next: UnsafeCell::new(ptr::null_mut()),
+            message: Track::new(UnsafeCell::new(Some(message))),
+        };
+        let node = NonNull::from(Box::leak(Box::new(node)));
+        // SAFETY: the node is a fresh box that nobody else knows.
+        if unsafe { self.shared.messages.push(node) }.is_err() {
+            return Err(open(node).expect("the message was put in above"));
+        }
+        if self.shared.sleep.take() {
+            self.shared.bell.ring();
+        }
+        Ok(())
+    }
+
+    /// Wakes the owner if it sleeps, without a message: for news that it finds elsewhere.
+    pub fn wake(&self) {
+        if self.shared.sleep.take() {
+            self.shared.bell.ring();
+        }
+    }
+}
+
+impl<M> Clone for Post<M> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<M> fmt::Debug for Post<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,34 @@
+//! How threads hand things to a loop: the two lock-free protocols that everything else is made of.
+//!
+//! * [`PushList`]: any thread pushes, one thread takes all. Closing it is sticky.
+//! * [`SleepFlag`]: the owner says that it is about to sleep, a pusher that sees it wakes the owner, and no wake-up
+//!   is lost or sent twice.
+//!
+//! A [`Mailbox`] is both with messages in it: the way work reaches a loop. The block pool uses both for blocks that
+//! are dropped on a foreign thread and for an owner that has run out of blocks.
+//!
+//! # The race that matters
+//!
+//! ```text
+//!   owner                               pusher
+//!   -----                               ------
+//!   arm:   asleep = true                push:  head = node        (Release)
+//!          fence(SeqCst)        F1      take:  fence(SeqCst)               F2
+//!          is the list empty?                  is asleep set?
+//!          yes: sleep in the kernel            yes, and I reset it: ring the bell
+//! ```
+//!
+//! Both sides write, fence, then read what the other wrote. Whichever fence comes first in the order of all SeqCst
+//! fences, the other side's read sees the write before it: either the owner sees the node and does not sleep, or
+//! the pusher sees the flag and rings. Without one of the fences both may read old values, and the owner sleeps on
+//! a node that nobody announces. The models in `models.rs` fail in just that way when a fence is weakened.
+
+mod mailbox;
+#[cfg(test)]
+mod models;
+mod push_list;
+mod sleep_flag;
+
+pub use mailbox::{Mailbox, Post};
+pub(crate) use push_list::{Linked, PushList};
+pub(crate) use sleep_flag::SleepFlag;

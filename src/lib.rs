@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+pub mod buffer;
+pub mod conn;
+pub mod driver;
+pub mod handover;
+pub mod net;
+pub mod reactor;
+pub mod service;
+#[doc(hidden)]
+pub mod sync;
+mod sys;

@@ -1,0 +1,101 @@
+//! How a server is set up.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::thread;
+
+use super::{Address, Server};
+use crate::driver::Driver;
+use crate::driver::epoll::{Epoll, EpollOptions, Trigger};
+use crate::reactor::{LoopOptions, Placement, Spin};
+use crate::service::MakeHandler;
+
+/// How connections come to loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Every loop listens by itself, and the kernel spreads connections by a hash of their addresses
+    /// (`SO_REUSEPORT`, socket(7)). TCP only; a Unix socket is served as by one acceptor that places in turn.
+    EachLoop,
+    /// The first loop accepts for all.
+    OneLoop(Placement),
+}
+
+/// Sets up a [`Server`].
+#[derive(Clone, Debug)]
+pub struct ServerBuilder {
+    pub(super) loops: usize,
+    pub(super) accept: Accept,
+    pub(super) options: LoopOptions,
+    pub(super) epoll: EpollOptions,
+}
+
+impl Default for ServerBuilder {
+    fn default() -> Self {
+        Self {
+            loops: thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            accept: Accept::EachLoop,
+            options: LoopOptions::default(),
+            epoll: EpollOptions::default(),
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// The number of loops, each a thread with a driver of its own; at least one. Default: one per processor.
+    #[must_use]
+    pub fn loops(mut self, loops: usize) -> Self {
+        self.loops = loops.max(1);
+        self
+    }
+
+    /// How connections come to loops. Default: every loop listens.
+    #[must_use]
+    pub fn accept(mut self, accept: Accept) -> Self {
+        self.accept = accept;
+        self
+    }
+
+    /// Whether loops look for work before they sleep. Default: never.
+    #[must_use]
+    pub fn spin(mut self, spin: Spin) -> Self {
+        self.options.spin = spin;
+        self
+    }
+
+    /// When the kernel reports a connection. Default: level-triggered.
+    #[must_use]
+    pub fn trigger(mut self, trigger: Trigger) -> Self {
+        self.epoll.trigger = trigger;
+        self
+    }
+
+    /// Everything else about loops: water marks, times.
+    #[must_use]
+    pub fn options(mut self, options: LoopOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Starts a server on epoll at `address`, with a handler from `make` for each connection. When this returns,
+    /// the server accepts.
+    ///
+    /// # Errors
+    /// When a loop cannot be set up, or the address cannot be listened at. Nothing is left running then.
+    pub fn bind(self, address: &Address, make: impl MakeHandler) -> io::Result<Server> {
+        let epoll = self.epoll;
+        self.bind_with(address, make, move |_| Epoll::new(epoll))
+    }
+
+    /// As [`bind`](Self::bind), on the drivers that `factory` makes: one for each loop, by number, on its thread.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind), and those of the factory.
+    pub fn bind_with<D: Driver + 'static>(
+        self,
+        address: &Address,
+        make: impl MakeHandler,
+        factory: impl Fn(usize) -> io::Result<D> + Send + Sync + 'static,
+    ) -> io::Result<Server> {
+        Server::start(&self, address, make, factory)
+    }
+}

@@ -1,0 +1,153 @@
+//! Listeners, and which loop a new connection goes to.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::slots::Entry;
+use super::{LoopHandle, Mail, Reactor};
+use crate::conn::Connection;
+use crate::driver::{Driver, Key};
+use crate::net::Address;
+use crate::service::Peer;
+
+/// How long a listener rests when the system is out of descriptors.
+const REST: Duration = Duration::from_millis(100);
+
+/// How a single acceptor spreads connections over loops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// Each loop in turn.
+    #[default]
+    RoundRobin,
+    /// The loop with the fewest connections.
+    LeastConnections,
+    /// By the peer's IP address, so that one host's connections share a loop. Peers without one go in turn.
+    ByAddress,
+}
+
+/// Chooses loops for new connections.
+#[derive(Debug)]
+pub(crate) struct Placer<S> {
+    placement: Placement,
+    /// All loops; empty when connections stay where they are accepted.
+    loops: Vec<LoopHandle<S>>,
+    /// Which of them is the acceptor's own.
+    own: usize,
+    /// Connections given to each loop so far.
+    given: Vec<u64>,
+    next: usize,
+}
+
+impl<S> Placer<S> {
+    /// Every connection stays on the loop that accepts it.
+    pub(crate) fn here() -> Self {
+        Self { placement: Placement::default(), loops: Vec::new(), own: 0, given: Vec::new(), next: 0 }
+    }
+
+    /// Connections are spread over `loops`, of which `own` is the acceptor's.
+    pub(crate) fn over(loops: Vec<LoopHandle<S>>, own: usize, placement: Placement) -> Self {
+        Self { placement, given: vec![0; loops.len()], loops, own, next: 0 }
+    }
+
+    /// The loop for a connection; `None` for the acceptor's own.
+    fn choose(&mut self, peer: &Address) -> Option<&LoopHandle<S>> {
+        if self.loops.is_empty() {
+            return None;
+        }
+        let chosen = match (self.placement, peer) {
+            (Placement::LeastConnections, _) => self.least(),
+            (Placement::ByAddress, Address::Tcp(address)) => {
+                let mut hasher = DefaultHasher::new();
+                address.ip().hash(&mut hasher);
+                usize::try_from(hasher.finish() % self.loops.len() as u64).unwrap_or(0)
+            }
+            _ => {
+                self.next = (self.next + 1) % self.loops.len();
+                self.next
+            }
+        };
+        self.given[chosen] += 1;
+        (chosen != self.own).then(|| &self.loops[chosen])
+    }
+
+    /// What was given and is not closed yet, so that a burst counts before its loop has taken it in.
+    fn least(&self) -> usize {
+        let load = |index: &usize| self.given[*index].saturating_sub(self.loops[*index].metrics.closed.get());
+        (0..self.loops.len()).min_by_key(load).unwrap_or(self.own)
+    }
+}
+
+impl<D: Driver> Reactor<D> {
+    /// Listens at `address` and serves connections here. See [`Driver::listen`] for `share` and the answer.
+    ///
+    /// # Errors
+    /// As [`Driver::listen`].
+    pub fn listen(&mut self, address: &Address, share: bool) -> io::Result<Address> {
+        let key = self.slots.reserve();
+        match self.driver.listen(key, address, share) {
+            Ok(bound) => {
+                self.slots.insert(key, Entry::Listener);
+                Ok(bound)
+            }
+            Err(error) => {
+                self.slots.retire(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Spreads the connections accepted here with `placer`.
+    pub(crate) fn place_with(&mut self, placer: Placer<D::Socket>) {
+        self.placer = placer;
+    }
+
+    pub(super) fn incoming(&mut self, socket: D::Socket) {
+        match self.placer.choose(&D::peer(&socket)) {
+            // A loop that has ended returns the socket, and dropping it closes it.
+            Some(other) => drop(other.post.send(Mail::Connection(socket))),
+            None => self.take_in(socket),
+        }
+    }
+
+    /// Makes a connection of a socket.
+    pub(super) fn take_in(&mut self, socket: D::Socket) {
+        if self.stopping != super::Level::Run {
+            return;
+        }
+        let peer = Peer { address: D::peer(&socket) };
+        let key = self.slots.reserve();
+        if self.driver.attach(key, socket).is_err() {
+            // The socket is closed; nobody knows the connection yet, so nobody is told.
+            self.slots.retire(key);
+            return;
+        }
+        self.metrics.opened.add(1);
+        let handler = match self.guard(|reactor| (reactor.maker)(&peer)) {
+            Some(handler) => handler,
+            None => {
+                self.metrics.closed.add(1);
+                self.driver.close(key);
+                self.slots.retire(key);
+                return;
+            }
+        };
+        self.slots.insert(key, Entry::Connection(Connection::new(handler, peer.address, self.options.marks)));
+        self.call_open(key);
+    }
+
+    pub(super) fn rest_listener(&mut self, key: Key) {
+        self.metrics.accept_rests.add(1);
+        self.driver.receive(key, false);
+        self.resting.push_back((Instant::now() + REST, key));
+    }
+
+    pub(super) fn close_listeners(&mut self) {
+        let listeners: Vec<Key> =
+            self.slots.keys().filter(|key| matches!(self.slots.get(*key), Some(Entry::Listener))).collect();
+        for key in listeners {
+            self.driver.close(key);
+            self.slots.remove(key);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Calls of handlers, and what follows from them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Reactor;
+use crate::conn::CloseReason;
+use crate::driver::{Driver, Key};
+use crate::service::{Flow, Handler, Io};
+
+impl<D: Driver> Reactor<D> {
+    pub(super) fn call_open(&mut self, key: Key) {
+        self.call(key, CloseReason::Finished, |handler, io| handler.open(io));
+    }
+
+    #[inline]
+    pub(super) fn call_data(&mut self, key: Key) {
+        self.call(key, CloseReason::Finished, |handler, io| handler.data(io));
+        if let Some(connection) = self.slots.connection(key) {
+            connection.input.compact();
+        }
+    }
+
+    pub(super) fn call_drain(&mut self, key: Key) {
+        self.call(key, CloseReason::Stopped, |handler, io| handler.drain(io));
+    }
+
+    /// Calls that had to wait for the end of a congestion, in their order.
+    pub(super) fn call_pending(&mut self, key: Key) {
+        let relieved = self.slots.connection(key).is_some_and(|it| it.automaton.take_relief());
+        if relieved {
+            self.call(key, CloseReason::Finished, |handler, io| handler.writable(io));
+        }
+        let waiting =
+            self.slots.connection(key).is_some_and(|it| it.automaton.may_call() && !it.input.is_empty());
+        if relieved && waiting {
+            self.call_data(key);
+        }
+        if self.slots.connection(key).is_some_and(|it| it.automaton.take_eof()) {
+            self.call(key, CloseReason::PeerEnded, |handler, io| handler.eof(io));
+        }
+    }
+
+    /// Calls a handler, sends what it wrote, and does as it says. `finished` is the reason noted for
+    /// [`Flow::CloseWhenSent`].
+    #[inline]
+    fn call(
+        &mut self,
+        key: Key,
+        finished: CloseReason,
+        which: impl FnOnce(&mut dyn Handler, &mut Io<'_>) -> Flow,
+    ) {
+        let Some(connection) = self.slots.connection(key) else { return };
+        let Some(handler) = connection.handler.as_deref_mut() else { return };
+        let mut io = Io {
+            input: &mut connection.input,
+            output: &mut self.writer,
+            peer: &connection.peer,
+            unsent: connection.automaton.unsent(),
+            high: connection.automaton.marks().high,
+            wanted: 0,
+        };
+        let flow = catch_unwind(AssertUnwindSafe(|| which(handler, &mut io)));
+        let wanted = io.wanted;
+        let ends = match flow {
+            Ok(Flow::Continue) => None,
+            Ok(Flow::CloseWhenSent) => Some(finished),
+            Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
+            Err(_) => {
+                self.metrics.panics.add(1);
+                return self.give_up(key, CloseReason::Panicked);
+            }
+        };
+        if !self.send_written(key) {
+            return;
+        }
+        if wanted > 0 {
+            self.driver.want(key, wanted);
+        }
+        if let Some(reason) = ends
+            && let Some(connection) = self.slots.connection(key)
+        {
+            connection.blame(reason);
+            let act = connection.automaton.finish();
+            self.carry_out(key, act);
+        }
+    }
+
+    /// Gives what a handler wrote to the driver. Answers `false` when that ended the connection.
+    #[inline]
+    fn send_written(&mut self, key: Key) -> bool {
+        if self.writer.is_empty() {
+            return true;
+        }
+        match self.writer.take() {
+            Ok(chain) => {
+                let Some(connection) = self.slots.connection(key) else { return false };
+                let act = connection.automaton.queued(chain.len());
+                self.driver.send(key, chain, None);
+                self.carry_out(key, act);
+                true
+            }
+            Err(error) => {
+                self.give_up(key, CloseReason::Aborted(Box::new(error)));
+                false
+            }
+        }
+    }
+
+    /// Closes without sending what the handler wrote last.
+    fn give_up(&mut self, key: Key, reason: CloseReason) {
+        self.writer.discard();
+        self.close(key, reason);
+    }
+
+    /// Runs code of the application; a panic is counted and contained.
+    pub(super) fn guard<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> Option<R> {
+        let result = catch_unwind(AssertUnwindSafe(|| run(self))).ok();
+        if result.is_none() {
+            self.metrics.panics.add(1);
+        }
+        result
+    }
+}

@@ -1,0 +1,219 @@
+//! The event loop: one thread, one driver, and everything that belongs to the connections between them.
+//!
+//! # One turn
+//!
+//! ```text
+//!   how long may we sleep?     spin policy, deadlines          spin.rs, deadlines.rs
+//!   announce the sleep         mailbox armed, stop word read   <- the race is in `handover`
+//!   driver.wait
+//!   mail                       sockets from an acceptor        mail.rs
+//!   stop word                  drain begins, or is over        stop.rs
+//!   driver.next, until None    events -> automaton -> acts     dispatch.rs
+//!   deadlines                  lingering, draining, accepting
+//!   reclaim                    slots of closed connections
+//! ```
+//!
+//! A slot is used again only after the turn in which its connection was closed, and then under a new generation, so
+//! nothing that was under way for the old connection can reach the new one.
+
+mod accept;
+mod call;
+mod deadlines;
+mod dispatch;
+mod mail;
+mod metrics;
+#[cfg(test)]
+mod models;
+mod slots;
+mod spin;
+mod stop;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+pub use accept::Placement;
+pub(crate) use accept::Placer;
+pub use mail::{LoopHandle, Mail};
+pub use metrics::LoopMetrics;
+pub use spin::Spin;
+pub use stop::{StopWord, Stopper};
+
+use crate::buffer::SegmentWriter;
+use crate::conn::Marks;
+use crate::driver::{Driver, Key, SystemCalls};
+use crate::handover::Mailbox;
+use crate::service::{Handler, Peer};
+use crate::sync::Arc;
+use slots::{Entry, Slots};
+use spin::Spinner;
+use stop::Level;
+
+/// How a loop behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct LoopOptions {
+    /// Whether to look for work before sleeping. Default: never.
+    pub spin: Spin,
+    /// The water marks of each connection.
+    pub marks: Marks,
+    /// How long a stopping loop lets its connections finish. Default: 5 s.
+    pub drain_limit: Duration,
+    /// How long a connection that has sent everything waits for its peer's end. Default: 2 s.
+    pub linger_limit: Duration,
+}
+
+impl Default for LoopOptions {
+    fn default() -> Self {
+        Self {
+            spin: Spin::Never,
+            marks: Marks::default(),
+            drain_limit: Duration::from_secs(5),
+            linger_limit: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Makes the handler of a new connection.
+pub type Maker = Box<dyn Fn(&Peer) -> Box<dyn Handler> + Send>;
+
+/// Whether a loop has more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It has.
+    Continue,
+    /// It was stopped, and its last connection is gone.
+    Finished,
+}
+
+/// An event loop; see the module's documentation.
+pub struct Reactor<D: Driver> {
+    driver: D,
+    options: LoopOptions,
+    maker: Maker,
+    slots: Slots,
+    /// Handlers write into it, one after another; what each wrote is taken after its call.
+    writer: SegmentWriter,
+    mailbox: Mailbox<Mail<D::Socket>>,
+    inbox: Vec<Mail<D::Socket>>,
+    placer: Placer<D::Socket>,
+    spinner: Spinner,
+    metrics: Arc<LoopMetrics>,
+    stop: Arc<StopWord>,
+    /// The level of the stop word that this loop has acted on.
+    stopping: Level,
+    /// When a drain is over.
+    drain_until: Option<Instant>,
+    /// Lingering connections, by deadline: all linger equally long, so the queue is sorted.
+    lingering: VecDeque<(Instant, Key)>,
+    /// Listeners that rest after a failure, by the time they go on.
+    resting: VecDeque<(Instant, Key)>,
+    worked: bool,
+}
+
+impl<D: Driver> Reactor<D> {
+    /// A loop around a driver, with no listener and no connection. It can be stopped through `stop`, and makes
+    /// handlers with `maker`.
+    #[must_use]
+    pub fn new(driver: D, options: LoopOptions, stop: Arc<StopWord>, maker: Maker) -> Self {
+        let mailbox = Mailbox::new(driver.bell());
+        let writer = SegmentWriter::new(driver.pool().clone());
+        Self {
+            driver,
+            options,
+            maker,
+            slots: Slots::default(),
+            writer,
+            mailbox,
+            inbox: Vec::new(),
+            placer: Placer::here(),
+            spinner: Spinner::new(options.spin),
+            metrics: Arc::default(),
+            stop,
+            stopping: Level::Run,
+            drain_until: None,
+            lingering: VecDeque::new(),
+            resting: VecDeque::new(),
+            worked: false,
+        }
+    }
+
+    /// What other threads need to reach this loop.
+    #[must_use]
+    pub fn handle(&self) -> LoopHandle<D::Socket> {
+        LoopHandle { post: self.mailbox.sender(), metrics: Arc::clone(&self.metrics) }
+    }
+
+    /// The system calls of this loop's driver.
+    #[must_use]
+    pub fn system_calls(&self) -> Arc<SystemCalls> {
+        self.driver.system_calls()
+    }
+
+    /// Runs until the loop is stopped and its last connection is gone. Blocks.
+    ///
+    /// # Errors
+    /// When the driver can no longer wait; all connections are closed then.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.turn()? == Turn::Continue {}
+        Ok(())
+    }
+
+    /// One turn; see the module's documentation. Blocks for as long as there is nothing to do.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        let rest = self.until_deadline();
+        let mut timeout = self.spinner.timeout(self.worked, rest, &self.metrics);
+        if timeout != Some(Duration::ZERO) && !self.announce_sleep() {
+            timeout = Some(Duration::ZERO);
+        }
+        let waited = self.driver.wait(timeout);
+        self.mailbox.disarm();
+        waited?;
+        self.worked = self.work();
+        let finished = self.stopping != Level::Run && self.slots.is_empty();
+        Ok(if finished { Turn::Finished } else { Turn::Continue })
+    }
+
+    /// Announces a sleep, unless there is news already.
+    fn announce_sleep(&mut self) -> bool {
+        if !self.mailbox.arm() {
+            return false;
+        }
+        // After the announcement: whoever changes the word from now on wakes us.
+        if self.stop.level() != self.stopping {
+            self.mailbox.disarm();
+            return false;
+        }
+        true
+    }
+
+    /// Works off everything that is due. Answers whether there was anything.
+    fn work(&mut self) -> bool {
+        self.metrics.turns.add(1);
+        let mut worked = self.read_mail();
+        worked |= self.heed_stop();
+        while let Some(event) = self.driver.next() {
+            worked = true;
+            self.dispatch(event);
+        }
+        self.meet_deadlines();
+        self.slots.reclaim();
+        worked
+    }
+
+    fn connection_keys(&self) -> Vec<Key> {
+        self.slots.keys().filter(|key| matches!(self.slots.get(*key), Some(Entry::Connection(_)))).collect()
+    }
+}
+
+impl<D: Driver> fmt::Debug for Reactor<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("options", &self.options)
+            .field("slots", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,134 @@
+//! Stopping: a word that only grows.
+//!
+//! | level | the loop |
+//! |---|---|
+//! | run | serves |
+//! | drain | listens no more; each connection sends what it owes and closes; limited by `drain_limit` |
+//! | now | closes every connection at once |
+//!
+//! The word is sticky: a loop that is stopped before its first turn finds the word when it comes to it. A stopper
+//! raises the word, then wakes the loops; a loop announces its sleep, then reads the word. The fences in
+//! `handover::SleepFlag` see to it that one of them notices the other.
+
+use std::fmt;
+use std::time::Instant;
+
+use super::Reactor;
+use crate::conn::CloseReason;
+use crate::driver::Driver;
+use crate::handover::Post;
+use crate::sync::{Arc, AtomicUsize, Ordering};
+
+/// How far a loop has been told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Run,
+    Drain,
+    Now,
+}
+
+/// The word that all loops of a server read.
+#[derive(Debug)]
+pub struct StopWord(AtomicUsize);
+
+impl Default for StopWord {
+    fn default() -> Self {
+        Self(AtomicUsize::new(Level::Run as usize))
+    }
+}
+
+impl StopWord {
+    fn raise(&self, level: Level) {
+        // ORDERING: Relaxed: the wake-up that follows has the fence that orders it before the read of the loop's
+        // sleep flag.
+        self.0.fetch_max(level as usize, Ordering::Relaxed);
+    }
+
+    pub(super) fn level(&self) -> Level {
+        // ORDERING: Relaxed: read after the fence of the announced sleep, see the module's documentation.
+        match self.0.load(Ordering::Relaxed) {
+            0 => Level::Run,
+            1 => Level::Drain,
+            _ => Level::Now,
+        }
+    }
+}
+
+/// Something that can be woken.
+pub(crate) trait Wake: Send + Sync {
+    fn wake(&self);
+}
+
+impl<M: Send> Wake for Post<M> {
+    fn wake(&self) {
+        Self::wake(self);
+    }
+}
+
+/// Stops loops, from any thread; cheap to clone.
+#[derive(Clone)]
+pub struct Stopper {
+    word: Arc<StopWord>,
+    loops: Arc<Vec<Box<dyn Wake>>>,
+}
+
+impl Stopper {
+    pub(crate) fn new(word: Arc<StopWord>, loops: Vec<Box<dyn Wake>>) -> Self {
+        Self { word, loops: Arc::new(loops) }
+    }
+
+    /// Lets every loop drain and end. Returns at once; a second call does nothing.
+    pub fn stop(&self) {
+        self.raise(Level::Drain);
+    }
+
+    /// Makes every loop close its connections and end. Returns at once.
+    pub fn stop_now(&self) {
+        self.raise(Level::Now);
+    }
+
+    fn raise(&self, level: Level) {
+        self.word.raise(level);
+        self.loops.iter().for_each(|each| each.wake());
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").field("word", &self.word).finish_non_exhaustive()
+    }
+}
+
+impl<D: Driver> Reactor<D> {
+    /// Acts on a stop word that has grown. Answers whether it had.
+    pub(super) fn heed_stop(&mut self) -> bool {
+        let level = self.stop.level();
+        if level == self.stopping {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.stopping, level);
+        if before == Level::Run {
+            self.begin_drain();
+        }
+        if level == Level::Now {
+            self.end_drain();
+        }
+        true
+    }
+
+    fn begin_drain(&mut self) {
+        self.drain_until = Some(Instant::now() + self.options.drain_limit);
+        self.close_listeners();
+        for key in self.connection_keys() {
+            self.call_drain(key);
+        }
+    }
+
+    /// Closes what is left.
+    pub(super) fn end_drain(&mut self) {
+        self.drain_until = None;
+        for key in self.connection_keys() {
+            self.close(key, CloseReason::DrainExpired);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Messages with their length in front: a `u32`, big-endian, then as many bytes.
+//!
+//! ```text
+//!   +----+----+----+----+----------------- ... ---+
+//!   | length, big-endian |  payload                |
+//!   +----+----+----+----+----------------- ... ---+
+//! ```
+
+use std::fmt;
+
+use super::{HandlerError, Payload};
+use crate::buffer::{Chain, ReadError, SegmentWriter, WriteError};
+
+/// The length in front of each payload, in bytes.
+const HEADER: usize = 4;
+
+/// How frames are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameOptions {
+    /// The longest payload that is accepted, in bytes. Default: 16 MiB.
+    pub max_payload: u32,
+}
+
+impl Default for FrameOptions {
+    fn default() -> Self {
+        Self { max_payload: 16 << 20 }
+    }
+}
+
+/// A codec of length-prefixed messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Frame {
+    options: FrameOptions,
+}
+
+/// What is to be had from the input.
+#[derive(Debug)]
+pub enum Cut<'a> {
+    /// The payload of the next message.
+    Message(Payload<'a>),
+    /// The next message is not there yet. So many bytes of it are missing, as far as can be told.
+    Missing(usize),
+}
+
+impl Frame {
+    /// A codec with these options.
+    #[must_use]
+    pub fn new(options: FrameOptions) -> Self {
+        Self { options }
+    }
+
+    /// The next message, if all of it has arrived. Bytes of an incomplete message stay in the input.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLong`] as soon as a length over the limit is seen; the input cannot be read on then.
+    #[inline]
+    pub fn cut<'a>(&self, input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
+        let Some(missing) = HEADER.checked_sub(input.len()).filter(|missing| *missing > 0) else {
+            return self.cut_behind_header(input);
+        };
+        Ok(Cut::Missing(missing))
+    }
+
+    #[inline]
+    fn cut_behind_header<'a>(&self, input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
+        let mut header = [0; HEADER];
+        header.copy_from_slice(input.peek(HEADER)?);
+        let length = u32::from_be_bytes(header);
+        if length > self.options.max_payload {
+            return Err(FrameError::TooLong { length, limit: self.options.max_payload });
+        }
+        let whole = HEADER + length as usize;
+        if input.len() < whole {
+            return Ok(Cut::Missing(whole - input.len()));
+        }
+        input.skip(HEADER).map_err(ReadError::from)?;
+        Ok(Cut::Message(Payload::new(input, length as usize)))
+    }
+
+    /// Writes a message whose payload is in memory.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLong`] when the length does not fit its field, or when no block can be had.
+    #[inline]
+    pub fn put(payload: &[u8], to: &mut SegmentWriter) -> Result<(), FrameError> {
+        to.write(&length_of(payload.len())?.to_be_bytes())?;
+        Ok(to.write(payload)?)
+    }
+
+    /// Writes a message that `body` writes; its length is filled in afterwards.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and those of `body`.
+    pub fn put_with(
+        to: &mut SegmentWriter,
+        body: impl FnOnce(&mut SegmentWriter) -> Result<(), HandlerError>,
+    ) -> Result<(), HandlerError> {
+        let hole = to.hole(HEADER)?;
+        let before = to.len();
+        body(to)?;
+        let length = length_of(to.len() - before)?;
+        Ok(to.fill(hole, &length.to_be_bytes())?)
+    }
+}
+
+fn length_of(payload: usize) -> Result<u32, FrameError> {
+    u32::try_from(payload).map_err(|_| FrameError::TooLong { length: u32::MAX, limit: u32::MAX })
+}
+
+/// A message cannot be read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The payload is longer than allowed.
+    TooLong {
+        /// The length in front of the message.
+        length: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// Bytes could not be read.
+    Read(ReadError),
+    /// Bytes could not be written.
+    Write(WriteError),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { length, limit } => {
+                write!(f, "a message of {length} bytes is over the limit of {limit}")
+            }
+            Self::Read(error) => error.fmt(f),
+            Self::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+impl From<ReadError> for FrameError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<WriteError> for FrameError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}

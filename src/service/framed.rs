@@ -1,0 +1,52 @@
+//! A handler of length-prefixed messages: a function from request to reply, on the loop.
+
+use super::{Cut, Flow, Frame, Handler, HandlerError, Io, Payload};
+use crate::buffer::SegmentWriter;
+
+/// Calls a function for each message, and sends what it writes as the reply. Replies leave in the order of requests.
+///
+/// A message over the limit ends its connection, and so does an error of the function.
+#[derive(Debug)]
+pub struct Framed<F> {
+    frame: Frame,
+    answer: F,
+}
+
+impl<F> Framed<F>
+where
+    F: FnMut(Payload<'_>, &mut SegmentWriter) -> Result<(), HandlerError> + 'static,
+{
+    /// A handler that answers with `answer`, which writes the payload of the reply.
+    pub fn new(frame: Frame, answer: F) -> Self {
+        Self { frame, answer }
+    }
+
+    #[inline]
+    fn answer_all(&mut self, io: &mut Io<'_>) -> Result<(), HandlerError> {
+        while !io.is_congested() {
+            let (input, output) = io.split();
+            let missing = match self.frame.cut(input)? {
+                Cut::Message(request) => {
+                    Frame::put_with(output, |output| (self.answer)(request, output))?;
+                    continue;
+                }
+                Cut::Missing(bytes) => bytes,
+            };
+            io.want(missing);
+            break;
+        }
+        Ok(())
+    }
+}
+
+impl<F> Handler for Framed<F>
+where
+    F: FnMut(Payload<'_>, &mut SegmentWriter) -> Result<(), HandlerError> + 'static,
+{
+    fn data(&mut self, io: &mut Io<'_>) -> Flow {
+        match self.answer_all(io) {
+            Ok(()) => Flow::Continue,
+            Err(error) => Flow::Abort(error),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What applications write: handlers of connections, and codecs of messages.
+
+mod frame;
+mod framed;
+mod handler;
+mod payload;
+
+pub use frame::{Cut, Frame, FrameError, FrameOptions};
+pub use framed::Framed;
+pub use handler::{Flow, Handler, HandlerError, Io, MakeHandler, Peer};
+pub use payload::Payload;

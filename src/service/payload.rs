@@ -1,0 +1,74 @@
+//! One message's bytes, still in the input.
+
+use std::fmt;
+
+use crate::buffer::{Chain, ReadError};
+
+/// The bytes of one message at the front of a chain. They are consumed when the payload is dropped, read or not.
+/// Borrowing them touches no reference count.
+pub struct Payload<'a> {
+    input: &'a mut Chain,
+    len: usize,
+}
+
+impl<'a> Payload<'a> {
+    /// The first `len` bytes of `input`, which has as many.
+    pub(super) fn new(input: &'a mut Chain, len: usize) -> Self {
+        debug_assert!(len <= input.len(), "the message is there");
+        Self { input, len }
+    }
+
+    /// The number of bytes.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the message is empty.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes, piece by piece, without joining or copying.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let mut left = self.len;
+        self.input.segments().map_while(move |segment| {
+            let part = segment.len().min(left);
+            left -= part;
+            (part > 0).then(|| &segment[..part])
+        })
+    }
+
+    /// The bytes in one piece. Where they lie in several, they are joined first.
+    ///
+    /// # Errors
+    /// When they must be joined and there is no memory.
+    #[inline]
+    pub fn contiguous(&mut self) -> Result<&[u8], ReadError> {
+        self.input.peek(self.len)
+    }
+
+    /// Takes the bytes to keep them, or to pass them on.
+    #[must_use]
+    pub fn into_chain(mut self) -> Chain {
+        let len = std::mem::take(&mut self.len);
+        self.input.take(len).unwrap_or_else(|_| unreachable!("the message is there"))
+    }
+}
+
+impl Drop for Payload<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // The message is there; and without it there is nothing to drop.
+        let _ = self.input.skip(self.len);
+    }
+}
+
+impl fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload").field("len", &self.len).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! The primitives of the model checker. Each atomic operation passes through the ordering ledger.
+#![expect(clippy::disallowed_types, reason = "this is the place the others are sent to")]
+
+use std::panic::Location;
+
+pub use loom::alloc::Track;
+pub use loom::cell::UnsafeCell;
+pub use loom::sync::Arc;
+pub use loom::thread;
+
+use super::ledger::{Operation, site};
+use super::{Bell, Ordering};
+
+macro_rules! atomic {
+    ($name:ident, $value:ty) => {
+        /// loom's atomic, seen by the ordering ledger.
+        #[derive(Debug)]
+        pub struct $name(loom::sync::atomic::$name);
+
+        impl $name {
+            /// Creates the atomic.
+            #[track_caller]
+            pub fn new(value: $value) -> Self {
+                Self(loom::sync::atomic::$name::new(value))
+            }
+            atomic!(@operations $value);
+        }
+    };
+    (@operations $value:ty) => {
+        /// As in `std`.
+        #[track_caller]
+        pub fn load(&self, order: Ordering) -> $value {
+            self.0.load(site(Location::caller(), Operation::Load, order))
+        }
+        /// As in `std`.
+        #[track_caller]
+        pub fn store(&self, value: $value, order: Ordering) {
+            self.0.store(value, site(Location::caller(), Operation::Store, order));
+        }
+        /// As in `std`.
+        #[track_caller]
+        pub fn swap(&self, value: $value, order: Ordering) -> $value {
+            self.0.swap(value, site(Location::caller(), Operation::Swap, order))
+        }
+        /// As in `std`.
+        #[track_caller]
+        pub fn compare_exchange(
+            &self, current: $value, new: $value, success: Ordering, failure: Ordering,
+        ) -> Result<$value, $value> {
+            let success = site(Location::caller(), Operation::ExchangeSuccess, success);
+            let failure = site(Location::caller(), Operation::ExchangeFailure, failure);
+            self.0.compare_exchange(current, new, success, failure)
+        }
+    };
+}
+
+macro_rules! arithmetic {
+    ($name:ident, $value:ty) => {
+        impl $name {
+            /// As in `std`.
+            #[track_caller]
+            pub fn fetch_add(&self, value: $value, order: Ordering) -> $value {
+                self.0.fetch_add(value, site(Location::caller(), Operation::FetchAdd, order))
+            }
+            /// As in `std`.
+            #[track_caller]
+            pub fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
+                self.0.fetch_sub(value, site(Location::caller(), Operation::FetchSub, order))
+            }
+            /// As in `std`.
+            #[track_caller]
+            pub fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                self.0.fetch_or(value, site(Location::caller(), Operation::FetchOr, order))
+            }
+            /// As in `std`.
+            #[track_caller]
+            pub fn fetch_max(&self, value: $value, order: Ordering) -> $value {
+                self.0.fetch_max(value, site(Location::caller(), Operation::FetchMax, order))
+            }
+        }
+    };
+}
+
+atomic!(AtomicBool, bool);
+atomic!(AtomicU64, u64);
+atomic!(AtomicUsize, usize);
+arithmetic!(AtomicU64, u64);
+arithmetic!(AtomicUsize, usize);
+
+/// loom's atomic, seen by the ordering ledger.
+#[derive(Debug)]
+pub struct AtomicPtr<T>(loom::sync::atomic::AtomicPtr<T>);
+
+impl<T> AtomicPtr<T> {
+    /// Creates the atomic.
+    #[track_caller]
+    pub fn new(value: *mut T) -> Self {
+        Self(loom::sync::atomic::AtomicPtr::new(value))
+    }
+    atomic!(@operations *mut T);
+}
+
+/// As in `std`; the ledger may weaken it, and takes a fence weakened to `Relaxed` as absent.
+#[track_caller]
+pub fn fence(order: Ordering) {
+    match site(Location::caller(), Operation::Fence, order) {
+        Ordering::Relaxed => {}
+        order => loom::sync::atomic::fence(order),
+    }
+}
+
+/// One loom cell per byte of a block, so that an unordered access to the same byte is reported, while a tail may
+/// be written next to segments that are read.
+#[derive(Debug)]
+pub struct Witness(Box<[UnsafeCell<()>]>);
+
+impl Witness {
+    /// A witness for `bytes` bytes.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self((0..bytes).map(|_| UnsafeCell::new(())).collect())
+    }
+
+    /// States that the bytes from `from` on, `len` of them, are read now.
+    #[track_caller]
+    pub fn read(&self, from: usize, len: usize) {
+        self.0[from..from + len].iter().for_each(|cell| cell.with(|_| ()));
+    }
+
+    /// States that the bytes from `from` on, `len` of them, are written now.
+    #[track_caller]
+    pub fn write(&self, from: usize, len: usize) {
+        self.0[from..from + len].iter().for_each(|cell| cell.with_mut(|_| ()));
+    }
+}
+
+/// Identifies a thread of the current execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadToken(thread::ThreadId);
+
+impl ThreadToken {
+    /// The calling thread's token.
+    #[must_use]
+    pub fn current() -> Self {
+        Self(thread::current().id())
+    }
+}
+
+/// A bell and the sleep it ends, without a kernel.
+///
+/// MODEL: an eventfd, and the `epoll_wait` that reports it. The counter is Relaxed, because a system call promises
+/// no ordering of user memory; a fake built on a mutex would add just the edges that the code under test must
+/// bring itself. `Notify` gives the blocking, a clean deadlock report for a lost wake-up, and a spurious return,
+/// which stands for every other reason `epoll_wait` has to return.
+#[derive(Debug)]
+pub struct FakeBell {
+    rings: loom::sync::atomic::AtomicUsize,
+    notify: loom::sync::Notify,
+}
+
+impl Default for FakeBell {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeBell {
+    /// A silent bell.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { rings: loom::sync::atomic::AtomicUsize::new(0), notify: loom::sync::Notify::new() }
+    }
+
+    /// Sleeps until the bell has rung since the last sleep ended, or returns for no reason.
+    pub fn wait(&self) {
+        self.notify.wait();
+        // ORDERING: Relaxed on purpose, see MODEL above.
+        self.rings.swap(0, Ordering::Relaxed);
+    }
+}
+
+impl Bell for FakeBell {
+    fn ring(&self) {
+        // ORDERING: Relaxed on purpose, see MODEL above.
+        self.rings.fetch_add(1, Ordering::Relaxed);
+        self.notify.notify();
+    }
+}

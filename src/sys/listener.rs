@@ -1,0 +1,88 @@
+//! Sockets that wait for connections.
+#![expect(unsafe_code, reason = "accept4 is called with a buffer for the peer's address")]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::ptr;
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrLike as _, SockaddrStorage, bind, getsockname,
+    setsockopt, socket, sockopt,
+};
+
+use super::{Address, retry};
+
+/// The longest queue of connections waiting to be accepted; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Opens a listening socket and says which address it got (the real port where 0 was asked for).
+///
+/// TCP: `SO_REUSEADDR`, `SO_REUSEPORT` when asked for, and `TCP_NODELAY`, which accepted connections inherit.
+/// Unix: a socket file that nobody listens on any more is replaced; any other file is left alone.
+pub(crate) fn listen(address: &Address, reuse_port: bool) -> io::Result<(OwnedFd, Address)> {
+    let family = match address {
+        Address::Tcp(tcp) if tcp.is_ipv6() => AddressFamily::Inet6,
+        Address::Tcp(_) => AddressFamily::Inet,
+        Address::Unix(_) => AddressFamily::Unix,
+    };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    match address {
+        Address::Tcp(_) => {
+            setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+            if reuse_port {
+                setsockopt(&fd, sockopt::ReusePort, &true)?;
+            }
+            setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+        }
+        Address::Unix(path) => remove_stale_socket(path)?,
+    }
+    bind(fd.as_raw_fd(), &address.storage()?)?;
+    nix::sys::socket::listen(&fd, Backlog::new(BACKLOG)?)?;
+    let bound = getsockname::<SockaddrStorage>(fd.as_raw_fd())?;
+    let bound = match address {
+        Address::Tcp(_) => Address::from_storage(&bound),
+        Address::Unix(_) => address.clone(),
+    };
+    Ok((fd, bound))
+}
+
+/// Removes a socket file whose server is gone: connecting to it is refused.
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    if is_socket
+        && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// accept4(2). `WouldBlock` when no connection waits.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut len = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
+    let fd = retry(|| {
+        // SAFETY: `storage` and `len` are live and describe each other.
+        let fd = unsafe {
+            libc::accept4(
+                listener.as_raw_fd(),
+                storage.as_mut_ptr().cast(),
+                ptr::from_mut(&mut len),
+                libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+            )
+        };
+        fd as libc::ssize_t
+    })?;
+    let raw = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just given us this descriptor.
+    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+    // SAFETY: `storage` was zeroed, then filled in up to `len` bytes by the kernel.
+    let peer = unsafe { SockaddrStorage::from_raw(storage.as_ptr().cast(), Some(len)) };
+    let peer =
+        peer.map_or_else(|| Address::Unix(Path::new("").to_path_buf()), |peer| Address::from_storage(&peer));
+    Ok((fd, peer))
+}

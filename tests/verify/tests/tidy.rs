@@ -1,0 +1,281 @@
+//! Rules of the house that no compiler checks.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use linkpoll_verify::source::{atomic_calls, code_only, enclosing_function, is_shipped, words};
+
+/// The most lines that a file of the core may have.
+const LONGEST_FILE: usize = 500;
+/// How many lines of code may stand between an atomic operation and the comment that explains its ordering.
+const COMMENT_REACH: usize = 6;
+/// Every configuration name in the tree. One that is not compiled by any step of `cargo verify` rots: before a name
+/// comes in here, a step must build it.
+const CONFIGURATIONS: [&str; 10] = [
+    "test",             // step test
+    "linkpoll_loom",    // step loom
+    "fuzzing",          // step fuzz-smoke
+    "debug_assertions", // steps test (on) and prop (on); releases (off)
+    "feature",          // step features
+    "target_os",        // the host's
+    "target_arch",
+    "target_endian",
+    "target_pointer_width",
+    "target_env",
+];
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// All files under `directory` with this extension, by path from the root; not what is built.
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    fn collect(path: &Path, extension: &str, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if path.is_dir() {
+                if !hidden && entry.file_name() != "target" {
+                    collect(&path, extension, into);
+                }
+            } else if path.extension().is_some_and(|found| found == extension) {
+                into.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&root().join(directory), extension, &mut found);
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| path.strip_prefix(root()).expect("it is under the root").to_owned())
+        .collect()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(root().join(path)).expect("a source file is readable text")
+}
+
+fn is_primitives(path: &Path) -> bool {
+    path.starts_with("src/sync")
+}
+
+fn assert_none(faults: &[String], rule: &str) {
+    assert!(faults.is_empty(), "{rule}:\n  {}", faults.join("\n  "));
+}
+
+/// What stands in the brackets of every `cfg(..)`, `cfg!(..)` and `cfg_attr(..)`.
+fn predicates(code: &str) -> Vec<&str> {
+    let opening = ["cfg(", "cfg!(", "cfg_attr("];
+    let starts = opening.iter().flat_map(|word| code.match_indices(word).map(|(at, word)| at + word.len()));
+    starts.map(|start| within_brackets(&code[start..])).collect()
+}
+
+fn within_brackets(text: &str) -> &str {
+    let mut depth = 1_usize;
+    for (at, c) in text.char_indices() {
+        depth = match c {
+            '(' => depth + 1,
+            ')' => depth - 1,
+            // Of `cfg_attr(predicate, attribute)` only the predicate matters; at depth 1 nothing else has a comma.
+            ',' if depth == 1 => 0,
+            _ => depth,
+        };
+        if depth == 0 {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+#[test]
+fn every_configuration_is_built_by_some_step() {
+    let mut faults = Vec::new();
+    for path in files("", "rs").into_iter().chain(files("", "toml")) {
+        let text = read(&path);
+        let code = if path.extension().is_some_and(|e| e == "rs") { code_only(&text) } else { text };
+        for predicate in predicates(&code) {
+            let unquoted: String = predicate.split('"').step_by(2).collect();
+            let known = |word: &&str| {
+                ["any", "all", "not", "true", "false"].contains(word) || CONFIGURATIONS.contains(word)
+            };
+            faults.extend(
+                words(&unquoted)
+                    .filter(|word| !known(word))
+                    .map(|word| format!("{}: {word}", path.display())),
+            );
+        }
+    }
+    assert_none(&faults, "cfg names that no step of `cargo verify` is known to build");
+}
+
+#[test]
+fn only_sync_knows_the_model_checker() {
+    let outside = files("src", "rs").into_iter().filter(|path| !is_primitives(path));
+    let mut faults = Vec::new();
+    for path in outside {
+        let code = code_only(&read(&path));
+        let inside = predicates(&code)
+            .into_iter()
+            .any(|predicate| words(predicate).any(|word| word == "linkpoll_loom"));
+        let named = code.contains("loom::");
+        faults.extend((inside || named).then(|| path.display().to_string()));
+    }
+    assert_none(&faults, "files outside src/sync that know loom");
+}
+
+#[test]
+fn the_cores_files_are_short() {
+    let long = files("src", "rs").into_iter().filter_map(|path| {
+        let lines = read(&path).lines().count();
+        (lines > LONGEST_FILE).then(|| format!("{}: {lines} lines", path.display()))
+    });
+    assert_none(&long.collect::<Vec<_>>(), &format!("files of more than {LONGEST_FILE} lines"));
+}
+
+#[test]
+fn shared_state_comes_from_sync() {
+    const ROOMS: [&str; 4] = ["std::sync::", "core::sync::", "std::cell::", "core::cell::"];
+    const BANNED: [&str; 8] =
+        ["atomic", "Arc", "Mutex", "RwLock", "Condvar", "Cell", "RefCell", "UnsafeCell"];
+    let mut faults = Vec::new();
+    for path in files("src", "rs").into_iter().filter(|path| !is_primitives(path)) {
+        let code = code_only(&read(&path));
+        for (number, line) in code.lines().enumerate() {
+            let is_foreign = ROOMS.iter().any(|room| line.contains(room));
+            if is_foreign && words(line).any(|word| BANNED.contains(&word)) {
+                faults.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert_none(&faults, "atomics, cells or locks of the standard library outside src/sync");
+}
+
+#[test]
+fn every_ordering_is_explained() {
+    let mut faults = Vec::new();
+    for path in files("src", "rs").into_iter().filter(|path| !is_primitives(path)) {
+        let text = read(&path);
+        let code = code_only(&text);
+        for call in atomic_calls(&code) {
+            let name = path.to_string_lossy();
+            if is_shipped(&name, &code, call.line) && !is_explained(&text, &code, call.line) {
+                faults.push(format!("{name}:{} {}", call.line, call.method));
+            }
+        }
+    }
+    assert_none(
+        &faults,
+        &format!("atomic operations without an ORDERING: comment up to {COMMENT_REACH} lines above"),
+    );
+}
+
+/// Whether an `ORDERING:` comment stands on the line, or above it: in the same function, with at most
+/// [`COMMENT_REACH`] lines of code in between. Lines of comment are not counted.
+fn is_explained(text: &str, code: &str, line: usize) -> bool {
+    let function = enclosing_function(code, line);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut reach = COMMENT_REACH;
+    for number in (1..=line).rev() {
+        let above = lines[number - 1].trim();
+        if above.contains("ORDERING:") {
+            return true;
+        }
+        if number == line || above.is_empty() || above.starts_with("//") {
+            continue;
+        }
+        if reach == 0 || enclosing_function(code, number) != function {
+            return false;
+        }
+        reach -= 1;
+    }
+    false
+}
+
+#[test]
+fn an_explanation_is_found_where_it_may_be() {
+    let explained = |text: &str, line| is_explained(text, &code_only(text), line);
+    let text = "fn a() {\n    // ORDERING: Release, pairs with\n    // the other.\n    x\n        .store(1, Release);\n}\n\
+                fn b() {\n    x.load(Acquire);\n}\n";
+    assert!(explained(text, 5));
+    assert!(!explained(text, 8));
+    let far = format!(
+        "fn a() {{\n    // ORDERING: far\n{}    x.load(Acquire);\n}}\n",
+        "    y();\n".repeat(COMMENT_REACH + 1)
+    );
+    assert!(!explained(&far, 10));
+}
+
+/// An id of a claim, such as `C-WAKE-1`, at the start of `text`.
+fn claim_id(text: &str) -> Option<&str> {
+    let tail = text.strip_prefix("C-")?;
+    let length = tail
+        .find(|c: char| !(c == '-' || c.is_ascii_uppercase() || c.is_ascii_digit()))
+        .unwrap_or(tail.len());
+    let id = text[..2 + length].trim_end_matches('-');
+    (id.len() > 2).then_some(id)
+}
+
+/// All ids of claims in `text`.
+fn claim_ids(text: &str) -> BTreeSet<&str> {
+    let starts = text
+        .match_indices("C-")
+        .filter(|&(at, _)| !text[..at].ends_with(|c: char| c == '-' || c.is_alphanumeric()));
+    starts.filter_map(|(at, _)| claim_id(&text[at..])).collect()
+}
+
+/// Tests that a claim names: in backquotes, a path through a module of proofs.
+fn named_tests(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2).filter(|word| {
+        let is_path =
+            word.chars().all(|c| c == '_' || c == ':' || c.is_ascii_lowercase() || c.is_ascii_digit());
+        let is_proof =
+            |part: &str| matches!(part, "models" | "tests" | "conformance") || part.starts_with("prop");
+        is_path && word.split("::").count() > 1 && word.split("::").any(is_proof)
+    })
+}
+
+#[test]
+fn claims_name_tests_that_exist_and_code_cites_claims_that_exist() {
+    let page = root().join("docs/claims.md");
+    if !page.exists() {
+        return;
+    }
+    let page = fs::read_to_string(page).unwrap();
+    let claims = claim_ids(&page);
+    let sources: Vec<(PathBuf, String)> =
+        files("", "rs").into_iter().map(|path| (path.clone(), read(&path))).collect();
+
+    let mut functions = BTreeSet::new();
+    for (_, text) in &sources {
+        let code = code_only(text);
+        let mut words = words(&code);
+        while words.by_ref().any(|word| word == "fn") {
+            functions.extend(words.next().map(str::to_owned));
+        }
+    }
+    let mut faults = Vec::new();
+    for line in page.lines().filter(|line| !claim_ids(line).is_empty()) {
+        for test in named_tests(line) {
+            let name = test.rsplit("::").next().unwrap();
+            if !functions.contains(name) {
+                faults.push(format!("docs/claims.md: there is no test `{test}`"));
+            }
+        }
+    }
+    for (path, text) in sources.iter().filter(|(path, _)| !path.starts_with("tests/verify")) {
+        let cited = claim_ids(text);
+        faults.extend(
+            cited.difference(&claims).map(|id| format!("{}: cites {id}, which is no claim", path.display())),
+        );
+    }
+    assert_none(&faults, "claims and their proofs have come apart");
+}
+
+#[test]
+fn claims_are_read_from_tables() {
+    let line = "| C-WAKE-1 | no wake is lost | `waker::models::no_lost_wake`, `Waker::wake`, `push_list::push` | C-ABC, UTC-8 |";
+    assert_eq!(claim_ids(line), BTreeSet::from(["C-WAKE-1", "C-ABC"]));
+    assert_eq!(named_tests(line).collect::<Vec<_>>(), ["waker::models::no_lost_wake"]);
+}
