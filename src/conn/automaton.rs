@@ -75,6 +75,15 @@ pub struct Act {
     pub close: bool,
 }
 
+impl Act {
+    /// Whether there is nothing to do.
+    #[inline]
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.receive.is_none() & !(self.call | self.shutdown | self.linger | self.close)
+    }
+}
+
 /// What to do with bytes that have arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {

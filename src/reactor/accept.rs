@@ -106,12 +106,12 @@ impl<D: Driver> Reactor<D> {
         match self.placer.choose(&D::peer(&socket)) {
             // A loop that has ended returns the socket, and dropping it closes it.
             Some(other) => drop(other.post.send(Mail::Connection(socket))),
-            None => self.take_in(socket),
+            None => self.attach(socket),
         }
     }
 
-    /// Makes a connection of a socket.
-    pub(super) fn take_in(&mut self, socket: D::Socket) {
+    /// Makes a connection of a socket, with a handler of its own. A loop that is stopping closes it instead.
+    pub fn attach(&mut self, socket: D::Socket) {
         if self.stopping != super::Level::Run {
             return;
         }

@@ -15,9 +15,6 @@ impl<D: Driver> Reactor<D> {
     #[inline]
     pub(super) fn call_data(&mut self, key: Key) {
         self.call(key, CloseReason::Finished, |handler, io| handler.data(io));
-        if let Some(connection) = self.slots.connection(key) {
-            connection.input.compact();
-        }
     }
 
     pub(super) fn call_drain(&mut self, key: Key) {
@@ -62,47 +59,34 @@ impl<D: Driver> Reactor<D> {
         let flow = catch_unwind(AssertUnwindSafe(|| which(handler, &mut io)));
         let wanted = io.wanted;
         let ends = match flow {
-            Ok(Flow::Continue) => None,
-            Ok(Flow::CloseWhenSent) => Some(finished),
+            Ok(Flow::Continue) => false,
+            Ok(Flow::CloseWhenSent) => true,
             Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
             Err(_) => {
                 self.metrics.panics.add(1);
                 return self.give_up(key, CloseReason::Panicked);
             }
         };
-        if !self.send_written(key) {
-            return;
+        connection.input.compact();
+        if !self.writer.is_empty() {
+            match self.writer.take() {
+                Ok(chain) => {
+                    let act = connection.automaton.queued(chain.len());
+                    self.driver.send(key, chain, None);
+                    if let Some(on) = act.receive {
+                        self.driver.receive(key, on);
+                    }
+                }
+                Err(error) => return self.give_up(key, CloseReason::Aborted(Box::new(error))),
+            }
         }
         if wanted > 0 {
             self.driver.want(key, wanted);
         }
-        if let Some(reason) = ends
-            && let Some(connection) = self.slots.connection(key)
-        {
-            connection.blame(reason);
+        if ends {
+            connection.blame(finished);
             let act = connection.automaton.finish();
             self.carry_out(key, act);
-        }
-    }
-
-    /// Gives what a handler wrote to the driver. Answers `false` when that ended the connection.
-    #[inline]
-    fn send_written(&mut self, key: Key) -> bool {
-        if self.writer.is_empty() {
-            return true;
-        }
-        match self.writer.take() {
-            Ok(chain) => {
-                let Some(connection) = self.slots.connection(key) else { return false };
-                let act = connection.automaton.queued(chain.len());
-                self.driver.send(key, chain, None);
-                self.carry_out(key, act);
-                true
-            }
-            Err(error) => {
-                self.give_up(key, CloseReason::Aborted(Box::new(error)));
-                false
-            }
         }
     }
 

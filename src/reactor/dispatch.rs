@@ -57,9 +57,12 @@ impl<D: Driver> Reactor<D> {
     /// Does what the automaton says.
     #[inline]
     pub(super) fn carry_out(&mut self, key: Key, act: Act) {
-        if act == Act::default() {
-            return;
+        if !act.is_nothing() {
+            self.carry_out_some(key, act);
         }
+    }
+
+    fn carry_out_some(&mut self, key: Key, act: Act) {
         if let Some(on) = act.receive {
             self.driver.receive(key, on);
         }

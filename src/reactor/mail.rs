@@ -43,7 +43,7 @@ impl<D: Driver> Reactor<D> {
         let any = !inbox.is_empty();
         for mail in inbox.drain(..) {
             match mail {
-                Mail::Connection(socket) => self.take_in(socket),
+                Mail::Connection(socket) => self.attach(socket),
             }
         }
         self.inbox = inbox;

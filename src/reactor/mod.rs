@@ -165,7 +165,7 @@ impl<D: Driver> Reactor<D> {
     /// As [`run`](Self::run).
     pub fn turn(&mut self) -> io::Result<Turn> {
         let rest = self.until_deadline();
-        let mut timeout = self.spinner.timeout(self.worked, rest, &self.metrics);
+        let mut timeout = self.spinner.timeout(self.worked, rest);
         if timeout != Some(Duration::ZERO) && !self.announce_sleep() {
             timeout = Some(Duration::ZERO);
         }
@@ -193,6 +193,11 @@ impl<D: Driver> Reactor<D> {
     /// Works off everything that is due. Answers whether there was anything.
     fn work(&mut self) -> bool {
         self.metrics.turns.add(1);
+        let (spins, paid) = self.spinner.take_counts();
+        if spins + paid > 0 {
+            self.metrics.spins.add(spins);
+            self.metrics.spins_paid.add(paid);
+        }
         let mut worked = self.read_mail();
         worked |= self.heed_stop();
         while let Some(event) = self.driver.next() {

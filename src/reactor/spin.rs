@@ -5,8 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::LoopMetrics;
-
 /// The policy of a loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Spin {
@@ -37,38 +35,36 @@ pub(super) struct Spinner {
     credit: u32,
     unprobed: u32,
     until: Option<Instant>,
+    /// Spins begun, and spins that found work.
+    begun: u64,
+    paid: u64,
 }
 
 impl Spinner {
     pub(super) fn new(policy: Spin) -> Self {
-        Self { policy, credit: MOST_CREDIT / 2, unprobed: 0, until: None }
+        Self { policy, credit: MOST_CREDIT / 2, unprobed: 0, until: None, begun: 0, paid: 0 }
     }
 
     /// The time the next wait may take: zero to look, or `rest`. `worked` tells whether the last turn found work.
-    pub(super) fn timeout(
-        &mut self,
-        worked: bool,
-        rest: Option<Duration>,
-        metrics: &LoopMetrics,
-    ) -> Option<Duration> {
+    pub(super) fn timeout(&mut self, worked: bool, rest: Option<Duration>) -> Option<Duration> {
         let spin = match self.policy {
             Spin::Never => false,
             Spin::Once => worked,
             Spin::Always => true,
-            Spin::Adaptive => self.adapt(worked, Instant::now, metrics),
+            Spin::Adaptive => self.adapt(worked, Instant::now),
         };
         if spin { Some(Duration::ZERO) } else { rest }
     }
 
-    fn adapt(&mut self, worked: bool, now: impl Fn() -> Instant, metrics: &LoopMetrics) -> bool {
+    fn adapt(&mut self, worked: bool, now: impl Fn() -> Instant) -> bool {
         if worked {
             if self.until.take().is_some() {
-                metrics.spins_paid.add(1);
+                self.paid += 1;
                 self.credit = (self.credit + 1).min(MOST_CREDIT);
             }
             let spin = self.credit > 0 || self.is_time_to_probe();
             if spin {
-                metrics.spins.add(1);
+                self.begun += 1;
                 self.until = Some(now() + LONGEST);
             }
             return spin;
@@ -84,6 +80,11 @@ impl Spinner {
         }
     }
 
+    /// How many spins were begun, and how many of them found work, since the last call.
+    pub(super) fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.begun), std::mem::take(&mut self.paid))
+    }
+
     fn is_time_to_probe(&mut self) -> bool {
         self.unprobed = (self.unprobed + 1) % PROBE_EVERY;
         self.unprobed == 0
@@ -93,35 +94,31 @@ impl Spinner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::model::{Bound, model};
 
     fn spins(spinner: &mut Spinner, worked: bool, at: Instant) -> bool {
-        spinner.adapt(worked, || at, &LoopMetrics::default())
+        spinner.adapt(worked, || at)
     }
 
-    #[cfg_attr(linkpoll_loom, ignore = "counters need a model around them")]
     #[test]
     fn spinning_stops_when_it_does_not_pay_and_resumes_when_it_does() {
-        model("spin-adapts", Bound::Exhaustive, || {
-            let mut spinner = Spinner::new(Spin::Adaptive);
-            let start = Instant::now();
-            let late = start + 2 * LONGEST;
-            // Work that never comes while spinning uses up the credit.
-            for _ in 0..MOST_CREDIT {
-                spins(&mut spinner, true, start);
-                assert!(!spins(&mut spinner, false, late), "a spin ends after its time");
-            }
-            let tries = (0..PROBE_EVERY).filter(|_| {
-                let spun = spins(&mut spinner, true, start);
-                spins(&mut spinner, false, late);
-                spun
-            });
-            assert_eq!(tries.count(), 1, "without credit only probes spin");
-            // A probe that pays brings it back.
-            while !spins(&mut spinner, true, start) {}
-            for _ in 0..MOST_CREDIT {
-                assert!(spins(&mut spinner, true, start), "paid spins go on");
-            }
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        let start = Instant::now();
+        let late = start + 2 * LONGEST;
+        // Work that never comes while spinning uses up the credit.
+        for _ in 0..MOST_CREDIT {
+            spins(&mut spinner, true, start);
+            assert!(!spins(&mut spinner, false, late), "a spin ends after its time");
+        }
+        let tries = (0..PROBE_EVERY).filter(|_| {
+            let spun = spins(&mut spinner, true, start);
+            spins(&mut spinner, false, late);
+            spun
         });
+        assert_eq!(tries.count(), 1, "without credit only probes spin");
+        // A probe that pays brings it back.
+        while !spins(&mut spinner, true, start) {}
+        for _ in 0..MOST_CREDIT {
+            assert!(spins(&mut spinner, true, start), "paid spins go on");
+        }
     }
 }

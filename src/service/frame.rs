@@ -55,16 +55,24 @@ impl Frame {
     /// [`FrameError::TooLong`] as soon as a length over the limit is seen; the input cannot be read on then.
     #[inline]
     pub fn cut<'a>(&self, input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
-        let Some(missing) = HEADER.checked_sub(input.len()).filter(|missing| *missing > 0) else {
-            return self.cut_behind_header(input);
-        };
-        Ok(Cut::Missing(missing))
+        match input.front().first_chunk() {
+            Some(header) => self.cut_behind(*header, input),
+            None => self.cut_across(input),
+        }
+    }
+
+    /// The header lies in several pieces, or is not there yet.
+    fn cut_across<'a>(&self, input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
+        if input.len() < HEADER {
+            return Ok(Cut::Missing(HEADER - input.len()));
+        }
+        let mut header = [0; HEADER];
+        header.copy_from_slice(input.peek(HEADER)?);
+        self.cut_behind(header, input)
     }
 
     #[inline]
-    fn cut_behind_header<'a>(&self, input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
-        let mut header = [0; HEADER];
-        header.copy_from_slice(input.peek(HEADER)?);
+    fn cut_behind<'a>(&self, header: [u8; HEADER], input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
         let length = u32::from_be_bytes(header);
         if length > self.options.max_payload {
             return Err(FrameError::TooLong { length, limit: self.options.max_payload });
@@ -91,6 +99,7 @@ impl Frame {
     ///
     /// # Errors
     /// As [`put`](Self::put), and those of `body`.
+    #[inline]
     pub fn put_with(
         to: &mut SegmentWriter,
         body: impl FnOnce(&mut SegmentWriter) -> Result<(), HandlerError>,

@@ -25,6 +25,9 @@ where
     fn answer_all(&mut self, io: &mut Io<'_>) -> Result<(), HandlerError> {
         while !io.is_congested() {
             let (input, output) = io.split();
+            if input.is_empty() {
+                break;
+            }
             let missing = match self.frame.cut(input)? {
                 Cut::Message(request) => {
                     Frame::put_with(output, |output| (self.answer)(request, output))?;

@@ -1,8 +1,9 @@
 //! One message's bytes, still in the input.
 
+use std::collections::vec_deque;
 use std::fmt;
 
-use crate::buffer::{Chain, ReadError};
+use crate::buffer::{Chain, ReadError, Segment};
 
 /// The bytes of one message at the front of a chain. They are consumed when the payload is dropped, read or not.
 /// Borrowing them touches no reference count.
@@ -33,13 +34,9 @@ impl<'a> Payload<'a> {
     }
 
     /// The bytes, piece by piece, without joining or copying.
+    #[inline]
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let mut left = self.len;
-        self.input.segments().map_while(move |segment| {
-            let part = segment.len().min(left);
-            left -= part;
-            (part > 0).then(|| &segment[..part])
-        })
+        Pieces { next: Some(self.input.front()), chain: self.input, rest: None, left: self.len }
     }
 
     /// The bytes in one piece. Where they lie in several, they are joined first.
@@ -56,6 +53,32 @@ impl<'a> Payload<'a> {
     pub fn into_chain(mut self) -> Chain {
         let len = std::mem::take(&mut self.len);
         self.input.take(len).unwrap_or_else(|_| unreachable!("the message is there"))
+    }
+}
+
+/// The pieces of a payload. Most have one, so the others are looked for only when it was too short.
+struct Pieces<'a> {
+    next: Option<&'a [u8]>,
+    chain: &'a Chain,
+    rest: Option<vec_deque::Iter<'a, Segment>>,
+    left: usize,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.left == 0 {
+            return None;
+        }
+        let piece = match self.next.take() {
+            Some(first) => first,
+            None => self.rest.get_or_insert_with(|| self.chain.rest()).next()?,
+        };
+        let part = piece.len().min(self.left);
+        self.left -= part;
+        Some(&piece[..part])
     }
 }
 

@@ -3,7 +3,6 @@
 //! The honest limit of readiness on a machine: no abstraction, no decoding, one thread.
 
 #![expect(unsafe_code, reason = "accept4 returns a bare descriptor")]
-#![expect(clippy::disallowed_types, reason = "counters that the control thread reads")]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -23,9 +23,8 @@ impl Chain {
         self.make_contiguous(n)?;
         let Some(first) = self.first.as_mut().filter(|_| n > 0) else { return Ok(&[]) };
         first.advance(n);
-        self.len -= n;
-        self.searched.1 = self.searched.1.saturating_sub(n);
-        Ok(first.before(n))
+        self.consumed(n);
+        Ok(self.first.as_ref().map_or(&[], |first| first.before(n)))
     }
 
     /// Consumes the first `n` bytes as a segment that can be kept and sent anywhere.
@@ -74,36 +73,42 @@ impl Chain {
     fn join(&mut self, n: usize) -> Result<(), AllocError> {
         let first = self.first.take().unwrap_or_else(|| unreachable!("require(n) passed"));
         let missing = n - first.len();
-        let grows = self.joined.take().filter(|tail| tail.continues(&first) && tail.len() >= missing);
+        let more = self.more_mut();
+        let grows = more.joined.take().filter(|tail| tail.continues(&first) && tail.len() >= missing);
         let (mut tail, mut first) = match grows {
             Some(tail) => (tail, first),
-            None => match Tail::heap(n.saturating_mul(2)) {
-                Ok(mut tail) => {
-                    tail.spare()[..first.len()].copy_from_slice(&first);
-                    let copy = tail.commit(first.len());
-                    (Box::new(tail), copy)
-                }
+            None => match copied(&first, n) {
+                Ok(fresh) => fresh,
                 Err(error) => {
                     self.first = Some(first);
                     return Err(error);
                 }
             },
         };
+        let more = self.more_mut();
         let mut missing = missing;
         while missing > 0 {
-            let piece = self.rest.front_mut().unwrap_or_else(|| unreachable!("require(n) passed"));
+            let piece = more.rest.front_mut().unwrap_or_else(|| unreachable!("require(n) passed"));
             let part = piece.len().min(missing);
             tail.spare()[..part].copy_from_slice(&piece[..part]);
             tail.skip(part);
             first.extend(part);
             piece.advance(part);
             if piece.is_empty() {
-                self.rest.pop_front();
+                more.rest.pop_front();
             }
             missing -= part;
         }
+        more.joined = Some(tail);
         self.first = Some(first);
-        self.joined = Some(tail);
         Ok(())
     }
+}
+
+/// A copy of a piece, with room behind it to grow to twice `n` bytes.
+fn copied(piece: &Segment, n: usize) -> Result<(Tail, Segment), AllocError> {
+    let mut tail = Tail::heap(n.saturating_mul(2))?;
+    tail.spare()[..piece.len()].copy_from_slice(piece);
+    let copy = tail.commit(piece.len());
+    Ok((tail, copy))
 }

@@ -7,14 +7,11 @@
 mod io;
 mod join;
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, vec_deque};
 use std::fmt;
 use std::io::IoSlice;
 
 use super::{AllocError, Segment, Tail};
-
-/// More queue places than this are given back when a chain runs empty.
-const PLACES_KEPT: usize = 16;
 
 /// An unread rest smaller than this part of its block does not keep the block.
 const SMALL_PART: usize = 8;
@@ -22,23 +19,32 @@ const SMALL_PART: usize = 8;
 /// A queue of segments; see the module's documentation.
 ///
 /// INVARIANT: `len` is the sum of all pieces' lengths. Only `first` may be empty: a piece that was consumed, and
-/// stays until the next operation because its bytes may still be borrowed. When `first` is `None`, `rest` is empty.
+/// stays until the next operation because its bytes may still be borrowed. When `first` is `None`, there are no
+/// other pieces.
 #[derive(Default)]
 pub struct Chain {
     first: Option<Segment>,
-    rest: VecDeque<Segment>,
     len: usize,
+    /// What most chains never need: they have one piece, and nothing to remember.
+    more: Option<Box<More>>,
+}
+
+/// The pieces behind the first, and what is remembered between operations.
+#[derive(Default)]
+struct More {
+    rest: VecDeque<Segment>,
     /// The last byte searched for, and how many bytes from the front are known not to contain it.
     searched: (u8, usize),
     /// The tail of the block that `first` was joined into; bytes joined later are written there.
-    joined: Option<Box<Tail>>,
+    joined: Option<Tail>,
 }
 
 impl Chain {
     /// An empty chain. Allocates nothing.
+    #[inline]
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { first: None, len: 0, more: None }
     }
 
     /// The number of unread bytes.
@@ -58,27 +64,35 @@ impl Chain {
     /// The number of pieces.
     #[must_use]
     pub fn pieces(&self) -> usize {
-        self.segments().count()
+        let first = self.first.as_ref().is_some_and(|first| !first.is_empty());
+        usize::from(first) + self.rest().len()
     }
 
     /// The only piece, when there is just one.
     #[inline]
     pub(crate) fn single(&self) -> Option<&Segment> {
-        self.first.as_ref().filter(|first| self.rest.is_empty() && !first.is_empty())
+        self.first.as_ref().filter(|first| first.len() == self.len)
     }
 
     /// The pieces, front first; none is empty.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.first.iter().filter(|first| !first.is_empty()).chain(&self.rest)
+        let (front, back) = self.more.as_ref().map_or((&[][..], &[][..]), |more| more.rest.as_slices());
+        self.first.iter().filter(|first| !first.is_empty()).chain(front).chain(back)
+    }
+
+    /// The pieces behind the first.
+    pub(crate) fn rest(&self) -> vec_deque::Iter<'_, Segment> {
+        static NONE: VecDeque<Segment> = VecDeque::new();
+        self.more.as_ref().map_or(&NONE, |more| &more.rest).iter()
     }
 
     /// The bytes of the first piece; none when the chain is empty.
     #[inline]
     #[must_use]
     pub fn front(&self) -> &[u8] {
-        match self.segments().next() {
-            Some(segment) => segment,
-            None => &[],
+        match &self.first {
+            Some(first) if !first.is_empty() => first,
+            _ => self.rest().next().map_or(&[], |segment| segment),
         }
     }
 
@@ -92,12 +106,14 @@ impl Chain {
         if self.len == 0 {
             // Also when `first` is a consumed piece: it is dropped here.
             self.first = Some(segment);
-            self.joined = None;
+            self.unjoin();
         } else {
-            let back =
-                self.rest.back_mut().or(self.first.as_mut()).unwrap_or_else(|| unreachable!("len > 0"));
-            if let Err(segment) = back.join(segment) {
-                self.rest.push_back(segment);
+            let joined = match self.back_mut() {
+                Some(back) => back.join(segment),
+                None => Err(segment),
+            };
+            if let Err(segment) = joined {
+                self.more_mut().rest.push_back(segment);
             }
         }
         self.len += added;
@@ -114,7 +130,7 @@ impl Chain {
             return;
         }
         if self.len > 0
-            && let Some(back) = self.rest.back_mut().or(self.first.as_mut())
+            && let Some(back) = self.back_mut()
             && tail.continues(back)
         {
             tail.skip(n);
@@ -137,8 +153,7 @@ impl Chain {
         self.settle();
         let first = self.first.take()?;
         self.consumed(first.len());
-        self.first = self.rest.pop_front();
-        self.joined = None;
+        self.pull_first();
         Some(first)
     }
 
@@ -146,7 +161,20 @@ impl Chain {
     ///
     /// # Errors
     /// When there are fewer; then nothing is dropped.
+    #[inline]
     pub fn skip(&mut self, n: usize) -> Result<(), Short> {
+        match &mut self.first {
+            Some(first) if n <= first.len() => {
+                first.advance(n);
+                self.consumed(n);
+                self.settle();
+                Ok(())
+            }
+            _ => self.skip_pieces(n),
+        }
+    }
+
+    fn skip_pieces(&mut self, n: usize) -> Result<(), Short> {
         self.require(n)?;
         self.drop_front(n);
         Ok(())
@@ -187,7 +215,10 @@ impl Chain {
     /// The length up to and with the first `delimiter`, if there is one. Searching again after more bytes came
     /// resumes where the last search stopped.
     pub fn find(&mut self, delimiter: u8) -> Option<usize> {
-        let known = if self.searched.0 == delimiter { self.searched.1 } else { 0 };
+        let known = match &self.more {
+            Some(more) if more.searched.0 == delimiter => more.searched.1,
+            _ => 0,
+        };
         let mut before = 0;
         let mut found = None;
         for segment in self.segments() {
@@ -198,36 +229,77 @@ impl Chain {
             }
             before += segment.len();
         }
-        self.searched = (delimiter, found.unwrap_or(self.len));
+        self.more_mut().searched = (delimiter, found.unwrap_or(self.len));
         found.map(|at| at + 1)
     }
 
-    /// Gives back what an idle chain does not need: a consumed piece, spare queue places, and blocks of which only
-    /// a small part is still unread (those bytes are copied into a block of their size).
+    /// Gives back what an idle chain does not need: a consumed piece, what an empty chain remembers, and blocks of
+    /// which only a small part is still unread (those bytes are copied into a block of their size).
+    #[inline]
     pub fn compact(&mut self) {
-        self.settle();
-        if self.rest.is_empty() && self.rest.capacity() > PLACES_KEPT {
-            self.rest = VecDeque::new();
+        if self.len == 0 {
+            self.first = None;
+            self.more = None;
+        } else {
+            self.compact_pieces();
         }
-        for segment in self.first.iter_mut().chain(&mut self.rest) {
+    }
+
+    fn compact_pieces(&mut self) {
+        self.settle();
+        self.unjoin();
+        let rest = self.more.iter_mut().flat_map(|more| &mut more.rest);
+        for segment in self.first.iter_mut().chain(rest) {
             if segment.len() < segment.block().capacity() / SMALL_PART {
                 let small = Segment::copy_of(segment);
                 *segment = small;
             }
         }
-        self.joined = None;
     }
 
     fn require(&self, n: usize) -> Result<(), Short> {
         if n <= self.len { Ok(()) } else { Err(Short { asked: n, have: self.len }) }
     }
 
+    fn more_mut(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    #[inline]
+    fn back_mut(&mut self) -> Option<&mut Segment> {
+        match &mut self.more {
+            Some(more) if !more.rest.is_empty() => more.rest.back_mut(),
+            _ => self.first.as_mut(),
+        }
+    }
+
+    /// Forgets that `first` was joined: it is another piece now.
+    #[inline]
+    fn unjoin(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.joined = None;
+        }
+    }
+
+    /// Makes the second piece the first.
+    #[inline]
+    fn pull_first(&mut self) {
+        self.first = match &mut self.more {
+            Some(more) => {
+                more.joined = None;
+                more.rest.pop_front()
+            }
+            None => None,
+        };
+    }
+
     /// Drops a first piece that was consumed whole.
     #[inline]
     fn settle(&mut self) {
-        if self.first.as_ref().is_some_and(Segment::is_empty) {
-            self.first = self.rest.pop_front();
-            self.joined = None;
+        if let Some(first) = &self.first
+            && first.is_empty()
+        {
+            self.pull_first();
         }
     }
 
@@ -239,7 +311,9 @@ impl Chain {
     #[inline]
     fn consumed(&mut self, n: usize) {
         self.len -= n;
-        self.searched.1 = self.searched.1.saturating_sub(n);
+        if let Some(more) = &mut self.more {
+            more.searched.1 = more.searched.1.saturating_sub(n);
+        }
     }
 
     /// Drops `n` bytes, which are there, and each piece that ends with them.
@@ -261,7 +335,8 @@ impl Chain {
     /// them exists but this chain's.
     #[expect(unsafe_code, reason = "passes the caller's promise on")]
     pub(super) unsafe fn patch(&mut self, mut at: usize, bytes: &[u8]) {
-        for segment in self.first.iter_mut().chain(&mut self.rest) {
+        let rest = self.more.iter_mut().flat_map(|more| &mut more.rest);
+        for segment in self.first.iter_mut().chain(rest) {
             if at < segment.len() {
                 // SAFETY: the caller's promise.
                 return unsafe { segment.patch(at, bytes) };

@@ -18,9 +18,8 @@ impl SegmentWriter {
     /// When a block cannot be had.
     #[inline]
     pub fn hole(&mut self, n: usize) -> Result<Hole, WriteError> {
-        self.room(n)?;
+        self.room(n)?[..n].fill(0);
         let at = self.base + self.len() as u64;
-        self.spare()[..n].fill(0);
         self.filled += n;
         self.open_holes += 1;
         Ok(Hole { at, len: n })

@@ -61,20 +61,29 @@ impl SegmentWriter {
     /// When a block cannot be had; the bytes before it are written then.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let spare = self.spare();
+        if bytes.len() > spare.len() {
+            return self.write_over(bytes);
+        }
+        spare[..bytes.len()].copy_from_slice(bytes);
+        self.filled += bytes.len();
+        Ok(())
+    }
+
+    /// Copies bytes in that need another block.
+    fn write_over(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let mut rest = bytes;
-        loop {
+        while !rest.is_empty() {
             let spare = self.spare();
-            if rest.len() <= spare.len() {
-                spare[..rest.len()].copy_from_slice(rest);
-                self.filled += rest.len();
-                return Ok(());
-            }
-            let (now, later) = rest.split_at(spare.len());
-            spare.copy_from_slice(now);
+            let (now, later) = rest.split_at(spare.len().min(rest.len()));
+            spare[..now.len()].copy_from_slice(now);
             self.filled += now.len();
             rest = later;
-            self.next_block(rest.len())?;
+            if !rest.is_empty() {
+                self.next_block(rest.len())?;
+            }
         }
+        Ok(())
     }
 
     /// Room for at least `n` contiguous bytes, to be written through the guard.
@@ -121,7 +130,7 @@ impl SegmentWriter {
         }
         self.cut();
         self.base += self.ready.len() as u64;
-        Ok(std::mem::take(&mut self.ready))
+        Ok(std::mem::replace(&mut self.ready, Chain::new()))
     }
 
     /// Throws away everything written since the last [`take`](Self::take), holes included.
@@ -148,13 +157,17 @@ impl SegmentWriter {
         }
     }
 
-    /// Makes room for `n` contiguous bytes behind the run.
+    /// The unwritten bytes behind the run, at least `n` of them.
     #[inline]
-    fn room(&mut self, n: usize) -> Result<(), WriteError> {
-        if self.spare().len() < n || self.tail.is_none() { self.next_block(n) } else { Ok(()) }
+    fn room(&mut self, n: usize) -> Result<&mut [u8], WriteError> {
+        if self.spare().len() < n {
+            self.next_block(n)?;
+        }
+        Ok(self.spare())
     }
 
     /// Ends the run and starts a block with room for `n` bytes, or for as many of them as a block sensibly has.
+    #[cold]
     fn next_block(&mut self, n: usize) -> Result<(), WriteError> {
         let tail = self.pool.allocate(n.max(BLOCK))?;
         self.cut();

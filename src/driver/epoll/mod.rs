@@ -74,7 +74,9 @@ pub struct Epoll<K = Linux> {
     block: Option<Tail>,
     spare: Option<Tail>,
     slots: KeyTable<Slot>,
-    /// Events that are due without asking the kernel.
+    /// What was sent at once by the last `send`; it is reported before all other events.
+    sent: Option<(Key, usize)>,
+    /// Other events that are due without asking the kernel.
     events: VecDeque<Event<Socket>>,
     batch: Batch,
     /// Connections that were not read empty (edge-triggered only).
@@ -141,6 +143,7 @@ impl<K: Kernel> Epoll<K> {
             block: None,
             spare: None,
             slots: KeyTable::default(),
+            sent: None,
             events: VecDeque::new(),
             batch: Batch { ready: Vec::with_capacity(Self::FEWEST_EVENTS), at: 0, current: None, sparse: 0 },
             carried: Vec::new(),
@@ -376,7 +379,7 @@ impl<K: Kernel> Driver for Epoll<K> {
         debug_assert!(self.batch.at >= self.batch.ready.len(), "the batch before was worked off");
         self.feed_starved();
         self.update_watches();
-        let busy = !self.events.is_empty() || !self.carried.is_empty();
+        let busy = self.sent.is_some() || !self.events.is_empty() || !self.carried.is_empty();
         let timeout = if busy { 0 } else { timeout.map_or(-1, to_milliseconds) };
         self.calls.wait.add(1);
         let used = self.kernel.wait(&mut self.batch.ready, timeout)?;
@@ -390,8 +393,11 @@ impl<K: Kernel> Driver for Epoll<K> {
     #[inline]
     fn next(&mut self) -> Option<Event<Socket>> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return Some(event);
+            if let Some((key, bytes)) = self.sent.take() {
+                return Some(Event::Sent(key, bytes));
+            }
+            if !self.events.is_empty() {
+                return self.events.pop_front();
             }
             if let Some(current) = self.batch.current.take() {
                 if let Some(event) = self.receive_from(current) {

@@ -41,9 +41,14 @@ impl<K: Kernel> Epoll<K> {
         let outcome = send_chain(&mut self.kernel, &self.calls, slot, &mut chain);
         let sent = before - chain.len();
         if sent > 0 {
-            self.events.push_back(Event::Sent(key, sent));
+            if self.sent.is_none() && self.events.is_empty() {
+                self.sent = Some((key, sent));
+            } else {
+                self.events.push_back(Event::Sent(key, sent));
+            }
         }
         match outcome {
+            Outcome::Done if token.is_none() => {}
             Outcome::Done => self.events.extend(token.map(|token| Event::Released(token, true))),
             Outcome::Full => {
                 // The rest may stay for long; a small part must not keep a large block.

@@ -1,0 +1,2 @@
+//! Buffers against others.
+fn main() {}
