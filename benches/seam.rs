@@ -116,7 +116,7 @@ impl Stack {
         let mut reactor = Reactor::new(driver, LoopOptions::default(), Default::default(), maker);
         for _ in 0..CONNECTIONS {
             let fd = File::open("/dev/null")?.into();
-            reactor.attach(Socket { fd, peer: Address::Unix(Default::default()) });
+            reactor.attach(Socket { fd, peer: Box::new(Address::Unix(Default::default())) });
         }
         // The batch of events grows to its size in the first turns.
         for _ in 0..10 {
@@ -143,7 +143,8 @@ impl ByHand {
     fn new(depth: usize, size: usize) -> io::Result<Self> {
         let mut kernel = NullKernel::new(depth, size)?;
         kernel.watched = (0..CONNECTIONS as u64).collect();
-        let connections = (0..CONNECTIONS).map(|_| File::open("/dev/null").map(Some)).collect::<io::Result<_>>()?;
+        let connections =
+            (0..CONNECTIONS).map(|_| File::open("/dev/null").map(Some)).collect::<io::Result<_>>()?;
         Ok(Self {
             kernel,
             ready: Vec::with_capacity(128),
@@ -231,7 +232,10 @@ fn main() -> io::Result<()> {
             println!("{size:>6} {depth:>6} {hand:>10.1} {library:>10.1} {over:>12.1}");
         }
         let message = (differences[1] - differences[0]) / 15.0;
-        println!("{size:>6} cost: {:.1} ns per ready connection, {message:.2} ns per message", differences[0] - message);
+        println!(
+            "{size:>6} cost: {:.1} ns per ready connection, {message:.2} ns per message",
+            differences[0] - message
+        );
     }
     Ok(())
 }

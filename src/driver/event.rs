@@ -9,6 +9,16 @@ use crate::buffer::Segment;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token(pub u64);
 
+/// What has become of the bytes of a send whose memory is free again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Lending {
+    /// They were copied on the way.
+    Copied,
+    /// The transport used them where they were.
+    Lent,
+}
+
 /// Something that has happened on a connection or listener.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -22,10 +32,11 @@ pub enum Event<S> {
     Connected(Key),
     /// Bytes have arrived, never none.
     Received(Key, Segment),
-    /// So many bytes, never none, have been taken by the transport, in the order they were given.
+    /// So many bytes, never none, have been taken by the transport, in the order they were given. What was taken at
+    /// once is not among them: `send` has answered it.
     Sent(Key, usize),
-    /// The memory of a send is free again. The flag says whether its bytes were copied on the way.
-    Released(Token, bool),
+    /// The memory of a send is free again.
+    Released(Token, Lending),
     /// The peer has ended its direction.
     Eof(Key),
     /// The connection is broken. It must still be closed.

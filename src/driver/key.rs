@@ -1,45 +1,53 @@
 //! Names for connections that cannot be mistaken for each other.
 
+use std::fmt;
+
 /// Names one connection or listener of one loop: a slot, and the generation of its use. A slot is used again under
 /// another generation, so whatever is still under way for its former user is recognised as stale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    slot: u32,
-    generation: u32,
-}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(u64);
 
 impl Key {
     /// The key of a slot's use.
     #[must_use]
     pub const fn new(slot: u32, generation: u32) -> Self {
-        Self { slot, generation }
+        Self((generation as u64) << 32 | slot as u64)
     }
 
     /// The slot.
+    #[inline]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half of the word")]
     pub const fn slot(self) -> u32 {
-        self.slot
+        self.0 as u32
     }
 
     /// Which use of the slot this is.
+    #[inline]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the word")]
     pub const fn generation(self) -> u32 {
-        self.generation
+        (self.0 >> 32) as u32
     }
 
     /// The key in one word, for a kernel that hands words back.
     #[inline]
     #[must_use]
     pub const fn to_word(self) -> u64 {
-        (self.generation as u64) << 32 | self.slot as u64
+        self.0
     }
 
     /// The key in a word made by [`to_word`](Self::to_word).
     #[inline]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
     pub const fn from_word(word: u64) -> Self {
-        Self { slot: word as u32, generation: (word >> 32) as u32 }
+        Self(word)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({}, {})", self.slot(), self.generation())
     }
 }
 
@@ -77,11 +85,11 @@ impl<T> KeyTable<T> {
 
     /// Puts a value in, and answers the one that its slot held.
     pub fn insert(&mut self, key: Key, value: T) -> Option<T> {
-        let slot = key.slot as usize;
+        let slot = key.slot() as usize;
         if slot >= self.entries.len() {
             self.entries.resize_with(slot + 1, || Entry { generation: 0, value: None });
         }
-        self.entries[slot].generation = key.generation;
+        self.entries[slot].generation = key.generation();
         let old = self.entries[slot].value.replace(value);
         self.len += usize::from(old.is_none());
         old
@@ -91,7 +99,11 @@ impl<T> KeyTable<T> {
     #[inline]
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&T> {
-        self.entries.get(key.slot as usize).filter(|entry| entry.generation == key.generation)?.value.as_ref()
+        self.entries
+            .get(key.slot() as usize)
+            .filter(|entry| entry.generation == key.generation())?
+            .value
+            .as_ref()
     }
 
     /// The value of a key, to change.
@@ -99,8 +111,8 @@ impl<T> KeyTable<T> {
     #[must_use]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.entries
-            .get_mut(key.slot as usize)
-            .filter(|entry| entry.generation == key.generation)?
+            .get_mut(key.slot() as usize)
+            .filter(|entry| entry.generation == key.generation())?
             .value
             .as_mut()
     }
@@ -108,7 +120,7 @@ impl<T> KeyTable<T> {
     /// Takes the value of a key out.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let entry =
-            self.entries.get_mut(key.slot as usize).filter(|entry| entry.generation == key.generation)?;
+            self.entries.get_mut(key.slot() as usize).filter(|entry| entry.generation == key.generation())?;
         let value = entry.value.take();
         self.len -= usize::from(value.is_some());
         value
@@ -116,8 +128,8 @@ impl<T> KeyTable<T> {
 
     /// The keys in use, by slot.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
-        (0u32..).zip(&self.entries).filter_map(|(slot, entry)| {
-            entry.value.as_ref().map(|_| Key { slot, generation: entry.generation })
-        })
+        (0u32..)
+            .zip(&self.entries)
+            .filter_map(|(slot, entry)| entry.value.as_ref().map(|_| Key::new(slot, entry.generation)))
     }
 }

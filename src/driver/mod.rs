@@ -8,8 +8,8 @@
 //!   time, doing the work for it only then (the epoll driver receives inside of `next`). There is no callback, and
 //!   no vector of events to own.
 //! * **Owned.** [`send`](Driver::send) moves a chain into the driver, which drops its segments when the transport
-//!   lets go of them. [`Event::Sent`] is the only report of progress; flow control follows it. Memory follows
-//!   [`Event::Released`], which comes only for sends that ask for it.
+//!   lets go of them. `send` answers how many bytes were taken at once, [`Event::Sent`] reports the others; flow
+//!   control follows the two. Memory follows [`Event::Released`], which comes only for sends that ask for it.
 //! * **Named by keys.** The caller allocates [`Key`]s; a driver never invents one, and never takes a descriptor or
 //!   an address for an identity. An operation on a key that the driver no longer knows does nothing.
 //! * **Of one thread.** A driver is built, used and dropped on its loop's thread. Only its [`Bell`] leaves it.
@@ -26,8 +26,8 @@
 //! * `Eof` ends receiving only. Sending goes on until the caller ends it.
 //! * After `Error` nothing but `Closed` and `Released` follows, and the caller must still [`close`](Driver::close).
 //! * `Closed` answers `close`, once, within the same or the next batch. The key may be used again after that batch.
-//! * The bytes of `Sent` events add up to at most the bytes given to `send`, and to exactly that many unless the
-//!   connection fails or is closed first.
+//! * The answers of `send` and the bytes of `Sent` events add up to at most the bytes given to `send`, and to exactly
+//!   that many unless the connection fails or is closed first.
 
 pub mod epoll;
 mod event;
@@ -38,7 +38,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-pub use event::{Event, Token};
+pub use event::{Event, Lending, Token};
 pub use key::{Key, KeyTable};
 pub use system_calls::SystemCalls;
 
@@ -116,9 +116,10 @@ pub trait Driver: AsFd {
     /// When there is none.
     fn alloc_send(&mut self, key: Key, bytes: usize) -> Result<Tail, AllocError>;
 
-    /// Sends a chain behind whatever was given before. With a token, [`Event::Released`] tells when the memory of
-    /// all its bytes is free. A closed connection drops the chain, and still releases the token.
-    fn send(&mut self, key: Key, chain: Chain, released: Option<Token>);
+    /// Sends a chain behind whatever was given before. Answers how many of its bytes the transport has taken at
+    /// once; [`Event::Sent`] reports the others. With a token, [`Event::Released`] tells when the memory of all its
+    /// bytes is free. A closed connection drops the chain, and still releases the token.
+    fn send(&mut self, key: Key, chain: Chain, released: Option<Token>) -> usize;
 
     /// Ends the sending direction once everything given to `send` is sent.
     fn shutdown(&mut self, key: Key);

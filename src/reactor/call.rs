@@ -21,6 +21,13 @@ impl<D: Driver> Reactor<D> {
         self.call(key, CloseReason::Stopped, |handler, io| handler.drain(io));
     }
 
+    /// Calls each handler again whose congestion was over at once. Once a turn, so that other connections have theirs.
+    pub(super) fn call_relieved(&mut self) {
+        for key in std::mem::take(&mut self.relieved) {
+            self.call_pending(key);
+        }
+    }
+
     /// Calls that had to wait for the end of a congestion, in their order.
     pub(super) fn call_pending(&mut self, key: Key) {
         let relieved = self.slots.connection(key).is_some_and(|it| it.automaton.take_relief());
@@ -71,10 +78,16 @@ impl<D: Driver> Reactor<D> {
         if !self.writer.is_empty() {
             match self.writer.take() {
                 Ok(chain) => {
-                    let act = connection.automaton.queued(chain.len());
-                    self.driver.send(key, chain, None);
-                    if let Some(on) = act.receive {
+                    let queued = connection.automaton.queued(chain.len());
+                    let taken = self.driver.send(key, chain, None);
+                    let act = connection.automaton.sent(taken);
+                    if let Some(on) = act.receive.or(queued.receive) {
                         self.driver.receive(key, on);
+                    }
+                    // Called again later in the turn, not from within this call: a handler that answers a few bytes
+                    // with many could go on for as long as the socket takes them.
+                    if act.call {
+                        self.relieved.push(key);
                     }
                 }
                 Err(error) => return self.give_up(key, CloseReason::Aborted(Box::new(error))),

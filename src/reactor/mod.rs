@@ -9,6 +9,7 @@
 //!   mail                       sockets from an acceptor        mail.rs
 //!   stop word                  drain begins, or is over        stop.rs
 //!   driver.next, until None    events -> automaton -> acts     dispatch.rs
+//!   relieved handlers          call.rs
 //!   deadlines                  lingering, draining, accepting
 //!   reclaim                    slots of closed connections
 //! ```
@@ -108,6 +109,8 @@ pub struct Reactor<D: Driver> {
     lingering: VecDeque<(Instant, Key)>,
     /// Listeners that rest after a failure, by the time they go on.
     resting: VecDeque<(Instant, Key)>,
+    /// Connections whose congestion was over as soon as it had begun; their handlers are to be called again.
+    relieved: Vec<Key>,
     worked: bool,
 }
 
@@ -134,6 +137,7 @@ impl<D: Driver> Reactor<D> {
             drain_until: None,
             lingering: VecDeque::new(),
             resting: VecDeque::new(),
+            relieved: Vec::new(),
             worked: false,
         }
     }
@@ -166,7 +170,8 @@ impl<D: Driver> Reactor<D> {
     pub fn turn(&mut self) -> io::Result<Turn> {
         let rest = self.until_deadline();
         let mut timeout = self.spinner.timeout(self.worked, rest);
-        if timeout != Some(Duration::ZERO) && !self.announce_sleep() {
+        let busy = !self.relieved.is_empty();
+        if timeout != Some(Duration::ZERO) && (busy || !self.announce_sleep()) {
             timeout = Some(Duration::ZERO);
         }
         let waited = self.driver.wait(timeout);
@@ -204,6 +209,7 @@ impl<D: Driver> Reactor<D> {
             worked = true;
             self.dispatch(event);
         }
+        self.call_relieved();
         self.meet_deadlines();
         self.slots.reclaim();
         worked

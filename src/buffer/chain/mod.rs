@@ -97,8 +97,19 @@ impl Chain {
     }
 
     /// Adds a segment at the back. Neighbours in one block become one piece.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, segment: Segment) {
+        // The usual case is inlined, so that the segment goes from registers to its place: passed on through
+        // memory, it would be read again in wider words than it was just written in, which stalls processors.
+        if self.len == 0 && self.first.is_none() && self.more.is_none() && !segment.is_empty() {
+            self.len = segment.len();
+            self.first = Some(segment);
+        } else {
+            self.push_behind(segment);
+        }
+    }
+
+    fn push_behind(&mut self, segment: Segment) {
         if segment.is_empty() {
             return;
         }

@@ -25,7 +25,7 @@ pub use kernel::{Interest, Kernel, Linux, Readiness, Ready};
 pub use slot::Socket;
 use slot::{Kind, Slot};
 
-use super::{Caps, Driver, Event, Key, KeyTable, SystemCalls, Token};
+use super::{Caps, Driver, Event, Key, KeyTable, Lending, SystemCalls, Token};
 use crate::buffer::{AllocError, BlockPool, Chain, PoolOptions, Tail};
 use crate::net::Address;
 use crate::sync::{Arc, Bell};
@@ -74,9 +74,7 @@ pub struct Epoll<K = Linux> {
     block: Option<Tail>,
     spare: Option<Tail>,
     slots: KeyTable<Slot>,
-    /// What was sent at once by the last `send`; it is reported before all other events.
-    sent: Option<(Key, usize)>,
-    /// Other events that are due without asking the kernel.
+    /// Events that are due without asking the kernel.
     events: VecDeque<Event<Socket>>,
     batch: Batch,
     /// Connections that were not read empty (edge-triggered only).
@@ -143,7 +141,6 @@ impl<K: Kernel> Epoll<K> {
             block: None,
             spare: None,
             slots: KeyTable::default(),
-            sent: None,
             events: VecDeque::new(),
             batch: Batch { ready: Vec::with_capacity(Self::FEWEST_EVENTS), at: 0, current: None, sparse: 0 },
             carried: Vec::new(),
@@ -234,7 +231,7 @@ impl<K: Kernel> Epoll<K> {
                 if current.budget > 1 {
                     self.batch.current = Some(Current { budget: current.budget - 1, ..current });
                 }
-                self.events.push_back(Event::Incoming(current.key, Socket { fd, peer }));
+                self.events.push_back(Event::Incoming(current.key, Socket { fd, peer: Box::new(peer) }));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if sys::is_of_one_connection(&error) => {
@@ -262,7 +259,7 @@ impl<K: Kernel> Epoll<K> {
 
     fn release_all(&mut self, unsent: Option<Box<slot::Unsent>>) {
         for (_, token) in unsent.into_iter().flat_map(|unsent| unsent.tokens) {
-            self.events.push_back(Event::Released(token, true));
+            self.events.push_back(Event::Released(token, Lending::Copied));
         }
     }
 }
@@ -293,7 +290,7 @@ impl<K: Kernel> Driver for Epoll<K> {
     }
 
     fn peer(socket: &Socket) -> Address {
-        socket.peer.clone()
+        Address::clone(&socket.peer)
     }
 
     fn listen(&mut self, key: Key, address: &Address, share: bool) -> io::Result<Address> {
@@ -306,7 +303,7 @@ impl<K: Kernel> Driver for Epoll<K> {
         self.calls.other.add(2);
         let (fd, connected) = sys::connect(address)?;
         let kind = if connected { Kind::Connection } else { Kind::Connecting };
-        self.add(key, Slot::new(fd, kind, Some(address.clone())))?;
+        self.add(key, Slot::new(fd, kind, Some(Box::new(address.clone()))))?;
         if connected {
             self.events.push_back(Event::Connected(key));
         }
@@ -324,7 +321,7 @@ impl<K: Kernel> Driver for Epoll<K> {
             // A descriptor that cannot be unwatched was not watched: there is nothing to undo.
             drop(self.kernel.unwatch(slot.fd()));
         }
-        let peer = slot.peer.map_or_else(|| Address::Unix(Default::default()), |peer| *peer);
+        let peer = slot.peer.unwrap_or_else(|| Box::new(Address::Unix(Default::default())));
         let chain = slot.unsent.map_or_else(Chain::new, |unsent| unsent.chain);
         Some((Socket { fd: slot.fd, peer }, chain))
     }
@@ -356,8 +353,8 @@ impl<K: Kernel> Driver for Epoll<K> {
     }
 
     #[inline]
-    fn send(&mut self, key: Key, chain: Chain, released: Option<Token>) {
-        self.send_now(key, chain, released);
+    fn send(&mut self, key: Key, chain: Chain, released: Option<Token>) -> usize {
+        self.send_now(key, chain, released)
     }
 
     fn shutdown(&mut self, key: Key) {
@@ -379,7 +376,7 @@ impl<K: Kernel> Driver for Epoll<K> {
         debug_assert!(self.batch.at >= self.batch.ready.len(), "the batch before was worked off");
         self.feed_starved();
         self.update_watches();
-        let busy = self.sent.is_some() || !self.events.is_empty() || !self.carried.is_empty();
+        let busy = !self.events.is_empty() || !self.carried.is_empty();
         let timeout = if busy { 0 } else { timeout.map_or(-1, to_milliseconds) };
         self.calls.wait.add(1);
         let used = self.kernel.wait(&mut self.batch.ready, timeout)?;
@@ -393,9 +390,6 @@ impl<K: Kernel> Driver for Epoll<K> {
     #[inline]
     fn next(&mut self) -> Option<Event<Socket>> {
         loop {
-            if let Some((key, bytes)) = self.sent.take() {
-                return Some(Event::Sent(key, bytes));
-            }
             if !self.events.is_empty() {
                 return self.events.pop_front();
             }

@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use super::slot::{Slot, Unsent};
 use super::{Epoll, Kernel};
 use crate::buffer::Chain;
-use crate::driver::{Event, Key, SystemCalls, Token};
+use crate::driver::{Event, Key, Lending, SystemCalls, Token};
 
 /// Pieces offered in one call: the first count where it suffices, for it takes less stack to set up.
 const FEW_PIECES: usize = 16;
@@ -23,33 +23,26 @@ enum Outcome {
 }
 
 impl<K: Kernel> Epoll<K> {
-    /// Sends behind whatever waits already.
+    /// Sends behind whatever waits already. Answers how many bytes were taken at once.
     #[inline]
-    pub(super) fn send_now(&mut self, key: Key, mut chain: Chain, token: Option<Token>) {
+    pub(super) fn send_now(&mut self, key: Key, mut chain: Chain, token: Option<Token>) -> usize {
         let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.dead) else {
-            self.events.extend(token.map(|token| Event::Released(token, true)));
-            return;
+            self.events.extend(token.map(|token| Event::Released(token, Lending::Copied)));
+            return 0;
         };
         if slot.unsent.is_some() || slot.kind == super::Kind::Connecting {
             let unsent = slot.unsent.get_or_insert_default();
             unsent.chain.append(chain);
             let end = unsent.sent + unsent.chain.len() as u64;
             unsent.tokens.extend(token.map(|token| (end, token)));
-            return;
+            return 0;
         }
         let before = chain.len();
         let outcome = send_chain(&mut self.kernel, &self.calls, slot, &mut chain);
         let sent = before - chain.len();
-        if sent > 0 {
-            if self.sent.is_none() && self.events.is_empty() {
-                self.sent = Some((key, sent));
-            } else {
-                self.events.push_back(Event::Sent(key, sent));
-            }
-        }
         match outcome {
             Outcome::Done if token.is_none() => {}
-            Outcome::Done => self.events.extend(token.map(|token| Event::Released(token, true))),
+            Outcome::Done => self.events.extend(token.map(|token| Event::Released(token, Lending::Copied))),
             Outcome::Full => {
                 // The rest may stay for long; a small part must not keep a large block.
                 chain.compact();
@@ -58,10 +51,11 @@ impl<K: Kernel> Epoll<K> {
                 self.mark_stale(key);
             }
             Outcome::Failed(error) => {
-                self.events.extend(token.map(|token| Event::Released(token, true)));
+                self.events.extend(token.map(|token| Event::Released(token, Lending::Copied)));
                 self.fail(key, error);
             }
         }
+        sent
     }
 
     /// Sends what waits, and ends the sending direction if that is due.
@@ -78,7 +72,9 @@ impl<K: Kernel> Epoll<K> {
                 self.events.push_back(Event::Sent(key, sent));
             }
             while unsent.tokens.front().is_some_and(|(end, _)| *end <= unsent.sent) {
-                self.events.extend(unsent.tokens.pop_front().map(|(_, token)| Event::Released(token, true)));
+                self.events.extend(
+                    unsent.tokens.pop_front().map(|(_, token)| Event::Released(token, Lending::Copied)),
+                );
             }
             match outcome {
                 Outcome::Done => self.mark_stale(key),

@@ -13,8 +13,8 @@ use crate::sys::Address;
 pub struct Socket {
     /// The non-blocking descriptor.
     pub fd: OwnedFd,
-    /// Where the other end is.
-    pub peer: Address,
+    /// Where the other end is; boxed, because sockets are passed on inside of events.
+    pub peer: Box<Address>,
 }
 
 /// What a slot's descriptor is.
@@ -62,7 +62,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(fd: OwnedFd, kind: Kind, peer: Option<Address>) -> Self {
+    pub(super) fn new(fd: OwnedFd, kind: Kind, peer: Option<Box<Address>>) -> Self {
         Self {
             fd,
             kind,
@@ -76,7 +76,7 @@ impl Slot {
             wanted: 0,
             block: None,
             unsent: None,
-            peer: peer.map(Box::new),
+            peer,
         }
     }
 
