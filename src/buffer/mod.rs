@@ -27,8 +27,6 @@ mod models;
 mod pool;
 mod segment;
 mod tail;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 pub use block::{Block, Header, Origin};

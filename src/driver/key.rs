@@ -25,7 +25,6 @@ impl Key {
     /// Which use of the slot this is.
     #[inline]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the word")]
     pub const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }

@@ -1,1 +1,131 @@
-//! placeholder
+//! The suite that every driver passes: one case for each clause of the contract in `linkpoll::driver`.
+//!
+//! * A [`Bed`] makes drivers of one kind, and sockets for them. [`conformance!`] turns it into tests.
+//! * A [`Rig`] holds one driver, and audits every event against what the contract forbids at any time: bytes after
+//!   the end, more `Sent` than was given, a second `Closed`. A case adds what must happen.
+//! * [`broken`] tests the suite: drivers with one fault each, and the cases that must notice it.
+//!
+//! Nothing waits for ever: a driver that does not do what it must is given up after the bed's patience.
+
+mod bed;
+pub mod broken;
+mod isolated;
+pub mod life;
+pub mod listen;
+pub mod memory;
+mod peer;
+pub mod receive;
+mod rig;
+pub mod send;
+pub mod wake;
+
+pub use bed::{Bed, EpollBed};
+pub use isolated::isolated;
+pub use peer::{FAMILIES, Family, Peer, pattern};
+pub use rig::{Log, Rig};
+
+/// A case of the suite, by name.
+#[derive(Debug)]
+pub struct Case<B> {
+    /// The name of its function.
+    pub name: &'static str,
+    /// Panics when the bed's driver does not conform.
+    pub run: fn(&B),
+}
+
+macro_rules! suite {
+    ($d:tt $($module:ident { $($case:ident),+ $(,)? })+) => {
+        /// All cases but those of [`limits`], which need a process of their own.
+        #[must_use]
+        pub fn cases<B: Bed>() -> Vec<Case<B>> {
+            vec![$($(Case { name: stringify!($case), run: $module::$case::<B> },)+)+]
+        }
+
+        /// A test for each case, on the drivers of a bed. To be used in a module of its own.
+        #[macro_export]
+        macro_rules! conformance {
+            ($d bed:expr) => {
+                $($(
+                    #[test]
+                    fn $case() {
+                        $d crate::$module::$case(&$d bed);
+                    }
+                )+)+
+
+                #[test]
+                fn accepting_goes_on_after_descriptors_ran_out() {
+                    $d crate::isolated(module_path!(), "accepting_goes_on_after_descriptors_ran_out", || {
+                        $d crate::listen::accepting_goes_on_after_descriptors_ran_out(&$d bed);
+                    });
+                }
+            };
+        }
+    };
+}
+
+suite! { $
+    receive {
+        bytes_arrive_in_order_and_whole,
+        bytes_come_before_the_end,
+        the_end_is_found_behind_more_than_one_turn_takes,
+        the_end_is_found_after_a_pause_within_a_turn,
+        the_end_is_told_once,
+        a_pause_loses_nothing,
+        nothing_is_received_during_a_pause,
+        a_pause_does_not_spin_when_the_peer_is_gone,
+        bytes_from_before_a_hangup_survive_a_pause,
+        an_ended_connection_does_not_spin,
+        a_wanted_message_comes_in_one_block,
+        a_wrong_hint_loses_nothing,
+        a_reset_is_an_error,
+        a_busy_connection_leaves_room_for_others,
+    }
+    send {
+        sent_bytes_add_up,
+        any_number_of_pieces_arrives_in_order,
+        a_slow_reader_gets_everything_in_order,
+        room_is_not_waited_for_while_there_is_some,
+        sending_goes_on_after_the_peer_has_ended,
+        shutdown_comes_after_unsent_bytes,
+        receiving_goes_on_after_shutdown,
+        memory_is_released_once_when_it_was_sent,
+        memory_is_released_when_there_is_nothing_to_send,
+        memory_is_released_by_close,
+        memory_is_released_by_detach,
+        memory_is_released_by_an_error,
+        sending_to_a_peer_that_is_gone_fails,
+        sending_fails_when_the_peer_goes_after_its_end,
+    }
+    life {
+        closed_comes_once_and_last,
+        closing_with_bytes_unsent_does_not_wait,
+        stale_keys_do_nothing,
+        a_key_used_again_sees_nothing_old,
+        closing_one_of_a_batch_silences_it,
+        detaching_gives_back_socket_and_unsent_bytes,
+        connecting_works,
+        bytes_sent_while_connecting_go_out,
+        a_pause_while_connecting_does_not_connect,
+        a_refused_connection_is_an_error,
+        a_missing_path_is_an_error,
+    }
+    listen {
+        port_zero_becomes_a_real_port,
+        a_port_in_use_is_an_error,
+        a_burst_is_accepted_whole,
+        a_resting_listener_keeps_connections_waiting,
+        a_closed_listener_refuses,
+    }
+    wake {
+        an_idle_driver_sleeps,
+        looking_does_not_sleep,
+        a_bell_ends_a_wait,
+        a_bell_before_the_wait_ends_it,
+        a_bell_rings_once,
+    }
+    memory {
+        receiving_resumes_when_this_thread_lets_go,
+        receiving_resumes_when_another_thread_lets_go,
+        a_wanted_block_that_is_out_of_reach_is_done_without,
+    }
+}
