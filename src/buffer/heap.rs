@@ -82,11 +82,17 @@ impl<T: Send + 'static> Foreign<T> {
 /// A block over the bytes of another owner, all of them written and never writable.
 pub(super) fn adopt<T: AsRef<[u8]> + Send + 'static>(owner: T) -> Block {
     let nowhere = NonNull::dangling();
-    let mut block = Box::new(ForeignBlock { header: Header::new(Foreign::<T>::ORIGIN, nowhere, 0), owner });
-    // The owner is asked only once it has its final place, and only once: a second answer might differ.
-    let view = block.owner.as_ref();
-    block.header = Header::new(Foreign::<T>::ORIGIN, NonNull::from(view).cast(), view.len());
-    let header = NonNull::from(Box::leak(block)).cast();
+    let fresh = ForeignBlock { header: Header::new(Foreign::<T>::ORIGIN, nowhere, 0), owner };
+    let block = Box::into_raw(Box::new(fresh));
+    // The owner is asked only once it has its final place, and only once: a second answer might differ. The box is a
+    // raw pointer by then, because moving a box ends what was borrowed from it.
+    // SAFETY: the box was leaked just now, and nobody else knows it.
+    let view = unsafe { &(*block).owner }.as_ref();
+    let header = Header::new(Foreign::<T>::ORIGIN, NonNull::from(view).cast(), view.len());
+    // SAFETY: as above; the view is of the owner, not of the header.
+    unsafe { (*block).header = header };
+    // SAFETY: a box is never null.
+    let header = unsafe { NonNull::new_unchecked(block) }.cast();
     // SAFETY: the leaked box keeps owner and header in place until `release`, which may run on any thread (T: Send).
     // `AsRef` gave bytes that live as long as the owner is neither moved nor changed, and nobody can reach it now.
     unsafe { Block::from_header(header) }

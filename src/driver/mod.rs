@@ -101,7 +101,8 @@ pub trait Driver: AsFd {
     /// When the socket cannot be watched; then it is closed.
     fn attach(&mut self, key: Key, socket: Self::Socket) -> io::Result<()>;
 
-    /// Lets a connection go: its socket, and what was given to `send` and is not sent. `None` for an unknown key.
+    /// Lets a connection go: its socket, and what was given to `send` and is not sent. `None` for an unknown key. The
+    /// tokens of those bytes are released: their memory is the caller's again.
     fn detach(&mut self, key: Key) -> Option<(Self::Socket, Chain)>;
 
     /// Switches receiving (or accepting) on or off. Events already under way may still come.

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
-use crate::conn::CloseReason;
+use crate::conn::{CloseReason, Phase};
 use crate::driver::{Driver, Key};
 use crate::service::{Flow, Handler, Io};
 
@@ -44,7 +44,7 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// Calls a handler, sends what it wrote, and does as it says. `finished` is the reason noted for
+    /// Calls the handler of an open connection, sends what it wrote, and does as it says. `finished` is the reason noted for
     /// [`Flow::CloseWhenSent`].
     #[inline]
     fn call(
@@ -54,6 +54,9 @@ impl<D: Driver> Reactor<D> {
         which: impl FnOnce(&mut dyn Handler, &mut Io<'_>) -> Flow,
     ) {
         let Some(connection) = self.slots.connection(key) else { return };
+        if connection.automaton.phase() != Phase::Open {
+            return;
+        }
         let Some(handler) = connection.handler.as_deref_mut() else { return };
         let mut io = Io {
             input: &mut connection.input,

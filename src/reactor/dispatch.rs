@@ -81,7 +81,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// The driver has closed: the handler learns of it, and the slot becomes free.
-    fn closed(&mut self, key: Key) {
+    pub(super) fn closed(&mut self, key: Key) {
         let Some(Entry::Connection(mut connection)) = self.slots.remove(key) else { return };
         connection.automaton.closed();
         self.metrics.closed.add(1);

@@ -42,7 +42,7 @@ pub use spin::Spin;
 pub use stop::{StopWord, Stopper};
 
 use crate::buffer::SegmentWriter;
-use crate::conn::Marks;
+use crate::conn::{CloseReason, Marks};
 use crate::driver::{Driver, Key, SystemCalls};
 use crate::handover::Mailbox;
 use crate::service::{Handler, Peer};
@@ -157,10 +157,28 @@ impl<D: Driver> Reactor<D> {
     /// Runs until the loop is stopped and its last connection is gone. Blocks.
     ///
     /// # Errors
-    /// When the driver can no longer wait; all connections are closed then.
+    /// When the driver can no longer wait. The handlers are told, and all connections are closed with the loop.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.turn()? == Turn::Continue {}
-        Ok(())
+        loop {
+            match self.turn() {
+                Ok(Turn::Continue) => {}
+                Ok(Turn::Finished) => return Ok(()),
+                Err(error) => {
+                    self.abandon(&error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Tells every handler that its connection is gone with the driver.
+    fn abandon(&mut self, error: &io::Error) {
+        for key in self.connection_keys() {
+            if let Some(connection) = self.slots.connection(key) {
+                connection.blame(CloseReason::Broken(error.kind().into()));
+            }
+            self.closed(key);
+        }
     }
 
     /// One turn; see the module's documentation. Blocks for as long as there is nothing to do.

@@ -39,6 +39,10 @@ impl Readiness {
     pub const RECEIVE: Self = Self(EpollFlags::EPOLLIN);
     /// Room to send (for a test that plays the kernel).
     pub const SEND: Self = Self(EpollFlags::EPOLLOUT);
+    /// The peer has ended its direction.
+    pub const END: Self = Self(EpollFlags::EPOLLRDHUP);
+    /// Broken (for a test that plays the kernel).
+    pub const ERROR: Self = Self(EpollFlags::EPOLLERR);
     /// Broken or closed in both directions (for a test that plays the kernel).
     pub const HANGUP: Self = Self(EpollFlags::EPOLLHUP);
 

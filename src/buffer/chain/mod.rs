@@ -358,10 +358,13 @@ impl Chain {
 }
 
 impl From<Segment> for Chain {
+    #[inline(always)]
     fn from(segment: Segment) -> Self {
-        let mut chain = Self::new();
-        chain.push(segment);
-        chain
+        if segment.is_empty() {
+            return Self::new();
+        }
+        let len = segment.len();
+        Self { first: Some(segment), len, more: None }
     }
 }
 

@@ -74,9 +74,16 @@ impl LinkReader {
         }
     }
 
+    /// Bytes taken over and no longer unread. Whoever has the chain may also put bytes in that never went through
+    /// the stream. They count as unread, but never bring the number below zero: a report of more than was taken
+    /// would let the writer reuse a chunk that the reader is still in.
+    fn consumed(&self) -> u64 {
+        self.taken.saturating_sub(self.unread.len() as u64)
+    }
+
     /// Reports what was consumed, so that the writer may send more and use chunks again.
     pub fn release(&mut self) {
-        let consumed = self.taken - self.unread.len() as u64;
+        let consumed = self.consumed();
         // ORDERING: Release pairs with the Acquire load in `LinkWriter::reclaim`: our last touch of the chunks we
         // have left comes before the writer's reuse.
         self.shared.consumed.store(consumed << FLAG_BITS, Ordering::Release);
@@ -99,7 +106,7 @@ impl LinkReader {
 
 impl Drop for LinkReader {
     fn drop(&mut self) {
-        let consumed = self.taken - self.unread.len() as u64;
+        let consumed = self.consumed();
         // ORDERING: Release as in `release`.
         self.shared.consumed.store(consumed << FLAG_BITS | GONE, Ordering::Release);
     }

@@ -7,7 +7,8 @@ use bytes::buf::UninitSlice;
 use super::{BLOCK, SegmentWriter};
 use crate::buffer::Tail;
 
-// SAFETY: `chunk_mut` always offers the same initialised spare bytes until `advance_mut` moves past them.
+// SAFETY: `chunk_mut` offers the same initialised spare bytes until `advance_mut` moves past them: while any are
+// left, neither of the two starts over or changes the block.
 unsafe impl BufMut for SegmentWriter {
     fn remaining_mut(&self) -> usize {
         usize::MAX - self.len()
@@ -25,6 +26,9 @@ unsafe impl BufMut for SegmentWriter {
     /// # Panics
     /// When the allocator has no memory either.
     fn chunk_mut(&mut self) -> &mut UninitSlice {
+        if self.spare().is_empty() {
+            self.start_over();
+        }
         if self.spare().is_empty() && self.next_block(1).is_err() {
             let tail = Tail::heap(BLOCK).unwrap_or_else(|error| panic!("{error}"));
             self.cut();

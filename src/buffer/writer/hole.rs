@@ -2,13 +2,50 @@
 
 use super::{SegmentWriter, WriteError};
 
-/// A place for bytes that come later. It must be filled before the writer's bytes are taken.
+/// A place for bytes that come later. It must be filled before the writer's bytes are taken, unless it has none.
 #[derive(Debug)]
 #[must_use = "nothing can be taken from the writer until the hole is filled"]
-pub struct Hole {
+pub struct Hole(Place);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
     /// The position in all bytes ever written.
     at: u64,
     len: usize,
+}
+
+/// The holes of a writer that are not filled yet. A [`Hole`] may come from another writer, where its place means
+/// something else; only a place in this list is one that the writer left out itself and still has to itself.
+#[derive(Debug, Default)]
+pub(super) struct OpenHoles {
+    newest: Option<Place>,
+    /// Rarely any: mostly one hole is open at a time, and then nothing is allocated.
+    older: Vec<Place>,
+}
+
+impl OpenHoles {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.newest.is_none()
+    }
+
+    #[inline]
+    fn open(&mut self, place: Place) {
+        if place.len > 0 {
+            self.older.extend(self.newest.replace(place));
+        }
+    }
+
+    /// Strikes a place off the list; answers whether it was there.
+    #[inline]
+    fn close(&mut self, place: Place) -> bool {
+        if self.newest == Some(place) {
+            self.newest = self.older.pop();
+            return true;
+        }
+        let index = self.older.iter().rposition(|other| *other == place);
+        index.map(|index| self.older.remove(index)).is_some()
+    }
 }
 
 impl SegmentWriter {
@@ -18,11 +55,13 @@ impl SegmentWriter {
     /// When a block cannot be had.
     #[inline]
     pub fn hole(&mut self, n: usize) -> Result<Hole, WriteError> {
-        self.room(n)?[..n].fill(0);
+        self.room(n)?;
         let at = self.base + self.len() as u64;
+        // What is there now is old, but never leaves: nothing is taken before every hole is filled.
         self.filled += n;
-        self.open_holes += 1;
-        Ok(Hole { at, len: n })
+        let place = Place { at, len: n };
+        self.holes.open(place);
+        Ok(Hole(place))
     }
 
     /// Fills a hole.
@@ -33,21 +72,24 @@ impl SegmentWriter {
     #[inline]
     #[expect(unsafe_code, reason = "bytes behind the run's beginning are patched in place")]
     pub fn fill(&mut self, hole: Hole, bytes: &[u8]) -> Result<(), WriteError> {
-        if bytes.len() != hole.len {
-            return Err(WriteError::HoleSize { hole: hole.len, given: bytes.len() });
+        let Hole(place) = hole;
+        if bytes.len() != place.len {
+            return Err(WriteError::HoleSize { hole: place.len, given: bytes.len() });
         }
-        let at = hole.at.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
-        let at = at.filter(|at| self.open_holes > 0 && *at <= self.len() && bytes.len() <= self.len() - *at);
-        let at = at.ok_or(WriteError::HoleGone)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let at = place.at.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        let at = at.filter(|_| self.holes.close(place)).ok_or(WriteError::HoleGone)?;
         match at.checked_sub(self.ready.len()) {
             Some(at) => {
                 let tail = self.tail.as_mut().ok_or(WriteError::HoleGone)?;
                 tail.spare()[at..at + bytes.len()].copy_from_slice(bytes);
             }
-            // SAFETY: this writer wrote the hole in one piece and has not given it to anybody: `ready` is its own.
+            // SAFETY: the place was in the list of open holes, so this writer left it out, in one piece, and has not
+            // given it to anybody: `ready` is its own.
             None => unsafe { self.ready.patch(at, bytes) },
         }
-        self.open_holes -= 1;
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use std::fmt;
 
 use super::{AllocError, BlockPool, Chain, Segment, Tail};
 pub use hole::Hole;
+use hole::OpenHoles;
 pub use reserved::Reserved;
 
 /// The size of block a writer asks for when less would do.
@@ -31,14 +32,14 @@ pub struct SegmentWriter {
     ready: Chain,
     /// The position, in all bytes ever written, of the first byte not yet taken.
     base: u64,
-    open_holes: usize,
+    holes: OpenHoles,
 }
 
 impl SegmentWriter {
     /// A writer that takes its blocks from `pool`. Allocates nothing yet.
     #[must_use]
     pub fn new(pool: BlockPool) -> Self {
-        Self { pool, tail: None, filled: 0, ready: Chain::new(), base: 0, open_holes: 0 }
+        Self { pool, tail: None, filled: 0, ready: Chain::new(), base: 0, holes: OpenHoles::default() }
     }
 
     /// The bytes written and not yet taken.
@@ -61,6 +62,7 @@ impl SegmentWriter {
     /// When a block cannot be had; the bytes before it are written then.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.start_over();
         let spare = self.spare();
         if bytes.len() > spare.len() {
             return self.write_over(bytes);
@@ -123,14 +125,27 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// [`WriteError::OpenHole`] while a hole is not filled; then nothing is taken.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self) -> Result<Chain, WriteError> {
-        if self.open_holes > 0 {
+        if !self.holes.is_empty() {
             return Err(WriteError::OpenHole);
         }
+        self.base += self.len() as u64;
+        if !self.ready.is_empty() {
+            return Ok(self.take_all());
+        }
+        // Nothing but the run: it goes straight to the caller, not by way of `ready`.
+        let n = std::mem::take(&mut self.filled);
+        match &mut self.tail {
+            Some(tail) if n > 0 => Ok(Chain::from(tail.commit(n))),
+            _ => Ok(Chain::new()),
+        }
+    }
+
+    #[cold]
+    fn take_all(&mut self) -> Chain {
         self.cut();
-        self.base += self.ready.len() as u64;
-        Ok(std::mem::replace(&mut self.ready, Chain::new()))
+        std::mem::take(&mut self.ready)
     }
 
     /// Throws away everything written since the last [`take`](Self::take), holes included.
@@ -138,21 +153,26 @@ impl SegmentWriter {
         self.cut();
         self.base += self.ready.len() as u64;
         self.ready = Chain::new();
-        self.open_holes = 0;
+        self.holes = OpenHoles::default();
     }
 
-    /// The unwritten bytes of the current block behind the run. A run that has not begun begins at the start of the
-    /// block when nobody holds a part of it any more.
+    /// A run that has not begun begins at the start of the block when nobody holds a part of it any more. Only to be
+    /// called before bytes are written: it moves [`spare`](Self::spare).
+    #[inline]
+    fn start_over(&mut self) {
+        if self.filled == 0
+            && let Some(tail) = &mut self.tail
+            && tail.written() > 0
+        {
+            tail.reset();
+        }
+    }
+
+    /// The unwritten bytes of the current block behind the run.
     #[inline]
     fn spare(&mut self) -> &mut [u8] {
-        let filled = self.filled;
         match &mut self.tail {
-            Some(tail) => {
-                if filled == 0 && tail.written() > 0 {
-                    tail.reset();
-                }
-                &mut tail.spare()[filled..]
-            }
+            Some(tail) => &mut tail.spare()[self.filled..],
             None => &mut [],
         }
     }
@@ -160,6 +180,7 @@ impl SegmentWriter {
     /// The unwritten bytes behind the run, at least `n` of them.
     #[inline]
     fn room(&mut self, n: usize) -> Result<&mut [u8], WriteError> {
+        self.start_over();
         if self.spare().len() < n {
             self.next_block(n)?;
         }
@@ -186,9 +207,13 @@ impl SegmentWriter {
 }
 
 impl std::io::Write for SegmentWriter {
+    /// Writes all bytes, or as many as there are blocks for; an error means that none were written.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        Self::write(self, bytes).map_err(std::io::Error::other)?;
-        Ok(bytes.len())
+        let before = self.len();
+        match (Self::write(self, bytes), self.len() - before) {
+            (Err(error), 0) => Err(std::io::Error::other(error)),
+            (_, written) => Ok(written),
+        }
     }
 
     /// Does nothing: bytes leave by [`take`](SegmentWriter::take).
@@ -199,10 +224,7 @@ impl std::io::Write for SegmentWriter {
 
 impl fmt::Debug for SegmentWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SegmentWriter")
-            .field("len", &self.len())
-            .field("open_holes", &self.open_holes)
-            .finish()
+        f.debug_struct("SegmentWriter").field("len", &self.len()).field("holes", &self.holes).finish()
     }
 }
 

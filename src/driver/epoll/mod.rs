@@ -197,7 +197,8 @@ impl<K: Kernel> Epoll<K> {
         let Some(slot) = self.slots.get(key) else { return true };
         match slot.kind {
             Kind::Listener => self.batch.current = Some(Current { key, readiness, budget: Self::ACCEPTS }),
-            Kind::Connecting => self.finish_connect(key),
+            Kind::Connecting if readiness.may_send() => self.finish_connect(key),
+            Kind::Connecting => {}
             Kind::Connection => {
                 if readiness.may_send() && slot.unsent.is_some() {
                     self.flush(key);
@@ -246,11 +247,10 @@ impl<K: Kernel> Epoll<K> {
     /// Ends a connection's traffic after an error.
     fn fail(&mut self, key: Key, error: io::Error) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        if slot.ended && slot.dead {
+        if std::mem::replace(&mut slot.failed, true) {
             return;
         }
         slot.ended = true;
-        slot.dead = true;
         let unsent = slot.unsent.take();
         self.mark_stale(key);
         self.events.push_back(Event::Error(key, error));
@@ -322,7 +322,9 @@ impl<K: Kernel> Driver for Epoll<K> {
             drop(self.kernel.unwatch(slot.fd()));
         }
         let peer = slot.peer.unwrap_or_else(|| Box::new(Address::Unix(Default::default())));
-        let chain = slot.unsent.map_or_else(Chain::new, |unsent| unsent.chain);
+        let mut unsent = slot.unsent;
+        let chain = unsent.as_mut().map(|unsent| std::mem::take(&mut unsent.chain)).unwrap_or_default();
+        self.release_all(unsent);
         Some((Socket { fd: slot.fd, peer }, chain))
     }
 
@@ -382,7 +384,9 @@ impl<K: Kernel> Driver for Epoll<K> {
         let used = self.kernel.wait(&mut self.batch.ready, timeout)?;
         self.resize_batch(used);
         self.batch.at = 0;
-        let carried = self.carried.drain(..).map(|key| Ready::new(key.to_word(), Readiness::RECEIVE));
+        // The end may have been reported together with bytes that were left: it is looked for behind them.
+        let readiness = Readiness::RECEIVE.and(Readiness::END);
+        let carried = self.carried.drain(..).map(|key| Ready::new(key.to_word(), readiness));
         self.batch.ready.extend(carried);
         Ok(())
     }

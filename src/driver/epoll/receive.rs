@@ -28,21 +28,37 @@ impl<K: Kernel> Epoll<K> {
             return None;
         }
         if !slot.may_receive() {
-            // Nobody reads and nothing is to be sent: a dead socket would be reported over and over.
-            if current.readiness.is_dead() && slot.unsent.is_none() && !slot.dead {
-                slot.dead = true;
-                self.mark_stale(current.key);
-            }
+            self.bury(current);
             return None;
         }
         if !current.readiness.may_receive() {
             return None;
         }
-        if slot.wanted >= LITTLE_ROOM || slot.block.is_some() {
+        if slot.block.is_some() || (slot.wanted >= LITTLE_ROOM && self.memory_is_ample()) {
             self.receive_wanted(current)
         } else {
             self.receive_shared(current)
         }
+    }
+
+    /// Deals with a dead socket that is not read from, which would be reported over and over.
+    fn bury(&mut self, Current { key, readiness, .. }: Current) {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| readiness.is_dead() && !slot.failed) else { return };
+        if slot.ended && !slot.send_ended {
+            // Its end was told, and now nothing can be sent either: nobody would ever learn of it otherwise.
+            self.fail(key, io::ErrorKind::ConnectionReset.into());
+        } else if slot.unsent.is_none() && !slot.dead {
+            // Bytes may still be there to be received later; what is sent meanwhile fails by itself.
+            slot.dead = true;
+            self.mark_stale(key);
+        }
+    }
+
+    /// Whether a block may be set aside for one message on its sender's word. With half of the memory in use, what
+    /// peers announce and do not send must not keep others from receiving.
+    fn memory_is_ample(&self) -> bool {
+        let usage = self.pool.usage();
+        usage.mapped - usage.free < self.options.memory / 2
     }
 
     /// Receives into the block of the loop, and into a fresh one behind it when little room is left.

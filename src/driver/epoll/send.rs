@@ -26,7 +26,7 @@ impl<K: Kernel> Epoll<K> {
     /// Sends behind whatever waits already. Answers how many bytes were taken at once.
     #[inline]
     pub(super) fn send_now(&mut self, key: Key, mut chain: Chain, token: Option<Token>) -> usize {
-        let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.dead) else {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.failed) else {
             self.events.extend(token.map(|token| Event::Released(token, Lending::Copied)));
             return 0;
         };
@@ -92,6 +92,7 @@ impl<K: Kernel> Epoll<K> {
         let Some(slot) = self.slots.get_mut(key) else { return };
         if slot.shutdown && slot.unsent.is_none() {
             slot.shutdown = false;
+            slot.send_ended = true;
             self.calls.other.add(1);
             if let Err(error) = self.kernel.shutdown_send(slot.fd.as_fd()) {
                 self.fail(key, error);

@@ -48,12 +48,16 @@ pub(super) struct Slot {
     pub(super) starved: bool,
     /// The sending direction is to be ended when nothing is left to send.
     pub(super) shutdown: bool,
+    /// The sending direction has been ended.
+    pub(super) send_ended: bool,
     /// What the kernel watches for; `None` when the descriptor is not registered.
     pub(super) watched: Option<Interest>,
     /// The slot is on the list of those whose watch is to be brought up to date.
     pub(super) stale: bool,
     /// The kernel keeps reporting a dead socket that nobody reads from: it is not watched until somebody does.
     pub(super) dead: bool,
+    /// An error was told: there is no traffic any more.
+    pub(super) failed: bool,
     /// Bytes that the next message still needs, and the block they are received into.
     pub(super) wanted: usize,
     pub(super) block: Option<Box<Tail>>,
@@ -70,9 +74,11 @@ impl Slot {
             ended: false,
             starved: false,
             shutdown: false,
+            send_ended: false,
             watched: None,
             stale: false,
             dead: false,
+            failed: false,
             wanted: 0,
             block: None,
             unsent: None,
@@ -91,6 +97,9 @@ impl Slot {
 
     /// What the kernel should watch for; `None` for nothing at all.
     pub(super) fn interest(&self, edge: bool) -> Option<Interest> {
+        if self.failed {
+            return None;
+        }
         let receive = self.kind != Kind::Connecting && self.may_receive();
         let send = self.kind == Kind::Connecting || self.unsent.is_some();
         // A listener is level-triggered always: a burst larger than one turn accepts must be reported again.

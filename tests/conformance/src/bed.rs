@@ -42,6 +42,6 @@ impl Bed for EpollBed {
     }
 
     fn socket(&self, fd: OwnedFd, peer: Address) -> Socket {
-        Socket { fd, peer }
+        Socket { fd, peer: Box::new(peer) }
     }
 }

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use linkpoll::net::Address;
@@ -23,10 +24,22 @@ pub enum Family {
 /// Both.
 pub const FAMILIES: [Family; 2] = [Family::Tcp, Family::Unix];
 
-/// `n` bytes that repeat only after a prime number of them, from position `from` on.
+/// After so many bytes, a prime number, the pattern repeats.
+const PERIOD: usize = 65_521;
+
+static PATTERN: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..PERIOD).map(|at| u8::try_from(at % 251).unwrap_or_default()).collect());
+
+/// `n` bytes of a pattern that no block size divides, from position `from` on.
 #[must_use]
 pub fn pattern(from: usize, n: usize) -> Vec<u8> {
-    (from..from + n).map(|at| u8::try_from(at % 65_521 % 251).unwrap_or_default()).collect()
+    let mut bytes = Vec::with_capacity(n);
+    while bytes.len() < n {
+        let at = (from + bytes.len()) % PERIOD;
+        let part = (PERIOD - at).min(n - bytes.len());
+        bytes.extend_from_slice(&PATTERN[at..at + part]);
+    }
+    bytes
 }
 
 /// The other end of a connection.

@@ -133,7 +133,7 @@ operations! {
     /// Sends a part of the chain into the stream.
     4: StreamPush { amount: Amount };
     /// Sends a part of the chain, byte by byte.
-    2: StreamPushSingly { count: Count };
+    4: StreamPushSingly { count: Count };
     /// The reader takes over what is in flight.
     4: StreamRefill {};
     /// The reader reads.
@@ -142,6 +142,8 @@ operations! {
     2: StreamSlice { amount: Amount };
     /// The reader reports what it has consumed.
     2: StreamRelease {};
+    /// The reader takes over, consumes and reports everything.
+    4: StreamDrain {};
     /// Somebody else's bytes are put among the reader's unread ones.
     1: StreamIntrude { size: Size };
     /// The writer completes the stream.

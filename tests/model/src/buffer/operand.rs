@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::NEVER;
+
 /// Something an operation needs, in one byte. Every byte is valid.
 pub trait Operand: Copy {
     /// What the byte stands for.
@@ -40,7 +42,7 @@ numbers! {
     Count;
     /// One of several things, by index.
     Pick;
-    /// A byte to search for.
+    /// A byte to search for, one of a few: searches for the same byte, again and again, are those that resume.
     Letter;
     /// The most bytes that the pool may map.
     Limit;
@@ -177,9 +179,25 @@ impl fmt::Debug for Pick {
     }
 }
 
+impl Letter {
+    const ALL: [u8; 4] = [0, b'\n', 0x7F, NEVER];
+
+    /// The byte.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        Self::ALL[usize::from(self.0) % Self::ALL.len()]
+    }
+
+    /// The operand that stands for [`NEVER`].
+    #[must_use]
+    pub fn never() -> Self {
+        Self(3)
+    }
+}
+
 impl fmt::Debug for Letter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#04x}", self.0)
+        write!(f, "{:#04x}", self.get())
     }
 }
 

@@ -13,6 +13,13 @@ struct Hole {
     gone: bool,
 }
 
+impl Hole {
+    /// Whether it holds back what was written. A hole of no bytes never does, and is never gone.
+    fn is_open(&self) -> bool {
+        self.len > 0 && !self.gone
+    }
+}
+
 /// What filling a hole must answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
@@ -65,19 +72,21 @@ impl Reference {
         if hole.gone {
             return Fill::Gone;
         }
-        self.written[hole.at..hole.at + hole.len].copy_from_slice(bytes);
+        if hole.len > 0 {
+            self.written[hole.at..hole.at + hole.len].copy_from_slice(bytes);
+        }
         Fill::Filled
     }
 
     /// Uses a hole up without filling it.
     pub fn fill_wrongly(&mut self, index: usize) {
         let hole = self.holes.remove(index);
-        self.stuck += usize::from(!hole.gone);
+        self.stuck += usize::from(hole.is_open());
     }
 
     /// Moves what was written to the chain, and answers how much that is; none while a hole is open.
     pub fn take(&mut self) -> Option<usize> {
-        if self.stuck > 0 || self.holes.iter().any(|hole| !hole.gone) {
+        if self.stuck > 0 || self.holes.iter().any(Hole::is_open) {
             return None;
         }
         self.unread.extend(&self.written);
@@ -88,7 +97,7 @@ impl Reference {
     pub fn discard(&mut self) {
         self.written.clear();
         self.stuck = 0;
-        self.holes.iter_mut().for_each(|hole| hole.gone = true);
+        self.holes.iter_mut().for_each(|hole| hole.gone = hole.len > 0);
     }
 
     /// The first `n` bytes of the chain, if it has so many.

@@ -1,6 +1,6 @@
 //! Programs with a name: what a reader of the buffers would try first. They seed the fuzzer.
 
-use super::{Amount, Count, Letter, Limit, NEVER, Op, Pick, Program, Size, Source, Via};
+use super::{Amount, Count, Letter, Limit, Op, Pick, Program, Size, Source, Via};
 
 const PLAIN: Limit = Limit(0);
 const SMALL_POOL: Limit = Limit(3);
@@ -131,15 +131,15 @@ pub fn all() -> Vec<(&'static str, Program)> {
                 &[
                     write(100),
                     Op::Take {},
-                    Op::Find { delimiter: Letter(NEVER) },
+                    Op::Find { delimiter: Letter::never() },
                     write(100),
                     Op::Take {},
-                    Op::Until { delimiter: Letter(NEVER) },
+                    Op::Until { delimiter: Letter::never() },
                     Op::Skip { amount: small(50) },
-                    Op::Until { delimiter: Letter(7) },
-                    Op::Find { delimiter: Letter(9) },
+                    Op::Until { delimiter: Letter(0) },
+                    Op::Find { delimiter: Letter(1) },
                     Op::Rotate { amount: small(60) },
-                    Op::Find { delimiter: Letter(9) },
+                    Op::Find { delimiter: Letter(1) },
                 ],
             ),
         ),
@@ -218,7 +218,11 @@ pub fn all() -> Vec<(&'static str, Program)> {
                 &[
                     write(100),
                     Op::Take {},
-                    Op::StreamPushSingly { count: count(31) },
+                    Op::StreamPushSingly { count: count(15) },
+                    Op::StreamDrain {},
+                    Op::StreamPushSingly { count: count(30) },
+                    Op::StreamDrain {},
+                    Op::StreamPushSingly { count: count(16) },
                     Op::StreamRefill {},
                     Op::StreamRead { amount: whole },
                     Op::StreamRelease {},
@@ -257,14 +261,35 @@ pub fn all() -> Vec<(&'static str, Program)> {
 
 #[cfg(test)]
 mod tests {
-    use super::all;
+    use std::path::Path;
+
+    use super::{Program, all};
 
     #[test]
     fn names_are_unique_and_programs_survive_their_bytes() {
         let scenarios = all();
         for (index, (name, program)) in scenarios.iter().enumerate() {
-            assert_eq!(super::Program::decode(&program.encode()), *program, "{name}");
+            assert_eq!(Program::decode(&program.encode()), *program, "{name}");
             assert!(scenarios[..index].iter().all(|(other, _)| other != name), "{name} is there twice");
+        }
+    }
+
+    /// The fuzzer's seeds are these scenarios, as bytes. When operations are added their codes change; then
+    /// `LINKPOLL_WRITE_SEEDS=1 cargo test -p linkpoll-model seeds` writes the seeds anew.
+    #[test]
+    fn the_fuzzers_seeds_are_the_scenarios() {
+        let seeds = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/buffer_ops"));
+        for (name, program) in all() {
+            let (seed, bytes) = (seeds.join(name), program.encode());
+            if std::env::var_os("LINKPOLL_WRITE_SEEDS").is_some() {
+                std::fs::create_dir_all(seeds).unwrap();
+                std::fs::write(&seed, &bytes).unwrap();
+            }
+            assert!(
+                std::fs::read(&seed).is_ok_and(|found| found == bytes),
+                "{} is out of date",
+                seed.display()
+            );
         }
     }
 }

@@ -1,0 +1,310 @@
+//! Clauses about the life of a connection: keys, closing, detaching, connecting.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use linkpoll::buffer::{Chain, Segment};
+use linkpoll::driver::{Driver as _, Key};
+use linkpoll::net::Address;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+};
+
+use crate::{Bed, FAMILIES, Family, Peer, Rig, pattern};
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// `Closed` comes once, as the last event of its key, and the peer sees the end.
+pub fn closed_comes_once_and_last<B: Bed>(bed: &B) {
+    for family in FAMILIES {
+        let mut rig = Rig::new(bed);
+        let (key, mut peer) = rig.pair(family);
+        peer.write(b"unread");
+        rig.until_received(key, 6);
+        rig.send(key, b"answer");
+        rig.until_sent(key);
+        rig.close(key);
+        rig.close(key);
+        // The audit fails at a second one, and at anything after it.
+        rig.until("the close", |rig| rig.log(key).closed);
+        assert_eq!(peer.read_to_end(), b"answer");
+        rig.close(key);
+        rig.linger(MOMENT);
+        rig.finish();
+    }
+}
+
+/// Closing with bytes unsent does not wait for the peer to read them.
+pub fn closing_with_bytes_unsent_does_not_wait<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (key, _peer) = rig.pair(Family::Tcp);
+    rig.send(key, &pattern(0, 8 << 20));
+    rig.turn(Duration::ZERO);
+    rig.close(key);
+    let start = Instant::now();
+    // `step` fails when the close is not told in time.
+    rig.turn(Duration::ZERO);
+    rig.turn(Duration::ZERO);
+    rig.turn(Duration::ZERO);
+    assert!(rig.log(key).closed && start.elapsed() < rig.patience());
+    rig.finish();
+}
+
+/// Does everything that can be done to a key.
+fn bother<B: Bed>(rig: &mut Rig<'_, B>, key: Key) {
+    rig.driver.receive(key, false);
+    rig.driver.receive(key, true);
+    rig.driver.want(key, 1 << 20);
+    rig.driver.send(key, Segment::copy_of(b"for the former user").into(), None);
+    rig.driver.send(key, Chain::new(), None);
+    rig.driver.shutdown(key);
+    rig.driver.close(key);
+    assert!(rig.driver.detach(key).is_none());
+    rig.driver.receive(key, false);
+}
+
+/// Operations on a key whose connection is gone, or that was never used, do nothing to anybody.
+pub fn stale_keys_do_nothing<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (old, _peer) = rig.pair(Family::Tcp);
+    rig.close(old);
+    rig.until("the close", |rig| rig.log(old).closed);
+    bother(&mut rig, old);
+    let new = rig.again(old);
+    let mut peer = rig.attach(new, Family::Tcp);
+    bother(&mut rig, old);
+    bother(&mut rig, Key::new(1000, 1));
+    bother(&mut rig, Key::new(new.slot(), new.generation() + 1));
+    peer.write(b"in");
+    rig.until_received(new, 2);
+    rig.send(new, b"out");
+    rig.until_sent(new);
+    rig.driver.shutdown(new);
+    rig.turn(Duration::ZERO);
+    assert_eq!(peer.read_to_end(), b"out");
+    rig.finish();
+}
+
+/// A slot that is used again, under its next generation and with the same descriptor, sees nothing of its former
+/// user.
+pub fn a_key_used_again_sees_nothing_old<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (mut key, mut peer) = rig.pair(Family::Tcp);
+    for round in 0..40_usize {
+        // All sorts of things are under way when the connection is closed.
+        peer.write(b"old");
+        rig.driver.want(key, 1 << 17);
+        if round % 2 == 0 {
+            rig.turn(Duration::from_millis(1));
+        }
+        rig.send(key, &pattern(0, round % 3 * 4_000_000));
+        if round % 5 == 0 {
+            peer.end();
+        }
+        rig.receive(key, round % 4 == 0);
+        rig.close(key);
+        rig.until("the close", |rig| rig.log(key).closed);
+        let next = rig.again(key);
+        peer = rig.attach(next, FAMILIES[round % 2]);
+        // The audit fails at an event that is not of the new one.
+        rig.turn(Duration::ZERO);
+        assert!(rig.log(next).received.is_empty() && !rig.log(next).ended, "events of the former user");
+        peer.write(b"new");
+        rig.until_received(next, 3);
+        assert_eq!(rig.log(next).received, b"new");
+        key = next;
+    }
+    rig.finish();
+}
+
+/// A connection that is closed while a batch with events for it is worked off tells nothing more.
+pub fn closing_one_of_a_batch_silences_it<B: Bed>(bed: &B) {
+    for _ in 0..20 {
+        let mut rig = Rig::new(bed);
+        let pairs: Vec<_> = (0..10).map(|_| rig.pair(Family::Unix)).collect();
+        let keys: Vec<Key> = pairs.iter().map(|(key, _)| *key).collect();
+        for (_, mut peer) in pairs {
+            peer.write(&pattern(0, 1000));
+        }
+        rig.wait(rig.patience());
+        assert!(rig.step(), "all of them are ready");
+        let first = *keys.iter().find(|key| !rig.log(**key).received.is_empty()).expect("bytes came first");
+        for key in keys.iter().filter(|key| **key != first) {
+            rig.close(*key);
+        }
+        while rig.step() {}
+        rig.until("the close", |rig| keys.iter().all(|key| *key == first || rig.log(*key).closed));
+        for key in keys.iter().filter(|key| **key != first) {
+            assert!(rig.log(*key).received.is_empty(), "bytes of a connection that was closed");
+        }
+        rig.finish();
+    }
+}
+
+/// Detaching gives the socket and all unsent bytes back, and both can be attached again.
+pub fn detaching_gives_back_socket_and_unsent_bytes<B: Bed>(bed: &B) {
+    const MUCH: usize = 6 << 20;
+    for family in FAMILIES {
+        let mut rig = Rig::new(bed);
+        let (key, mut peer) = rig.pair(family);
+        rig.send(key, &pattern(0, MUCH));
+        rig.turn(Duration::ZERO);
+        let sent = rig.log(key).sent;
+        let (socket, rest) = rig.driver.detach(key).expect("it is there");
+        assert_eq!(sent + rest.len() as u64, MUCH as u64, "sent and unsent are not everything");
+        assert!(rig.driver.detach(key).is_none(), "it is not there any more");
+        peer.write(b"while detached");
+        rig.linger(MOMENT);
+        assert!(rig.log(key).received.is_empty());
+        let other = rig.key();
+        rig.driver.attach(other, socket).expect("the socket can be attached again");
+        rig.send_chain(other, rest, None);
+        let reader = std::thread::spawn(move || (peer.read(MUCH), peer));
+        rig.until_sent(other);
+        rig.until_received(other, 14);
+        let (bytes, _peer) = reader.join().expect("the peer reads");
+        assert!(bytes == pattern(0, MUCH), "other bytes, or another order");
+        rig.finish();
+    }
+}
+
+/// A path of its own for a socket, removed when dropped.
+pub(crate) struct SocketPath(pub(crate) PathBuf);
+
+impl SocketPath {
+    pub(crate) fn new(name: &str) -> Self {
+        let thread = std::thread::current().id();
+        let path = std::env::temp_dir().join(format!("lp-{name}-{}-{thread:?}", std::process::id()));
+        drop(std::fs::remove_file(&path));
+        Self(path)
+    }
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+fn tcp_listener() -> (TcpListener, Address) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = Address::Tcp(listener.local_addr().expect("an address"));
+    (listener, address)
+}
+
+fn exchange<B: Bed>(rig: &mut Rig<'_, B>, key: Key, mut peer: Peer) {
+    rig.until("the connection", |rig| rig.log(key).connected);
+    rig.send(key, b"ping");
+    rig.until_sent(key);
+    assert_eq!(peer.read(4), b"ping");
+    peer.write(b"pong");
+    rig.until_received(key, 4);
+}
+
+/// A connection can be established to either family, and carries bytes both ways.
+pub fn connecting_works<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (listener, address) = tcp_listener();
+    let key = rig.key();
+    rig.connect(key, &address).expect("connecting starts");
+    let peer = Peer::new(listener.accept().expect("a connection").0, rig.patience());
+    exchange(&mut rig, key, peer);
+
+    let path = SocketPath::new("connect");
+    let listener = UnixListener::bind(&path.0).expect("a path");
+    let key = rig.key();
+    rig.connect(key, &Address::Unix(path.0.clone())).expect("connecting starts");
+    let stream = OwnedFd::from(listener.accept().expect("a connection").0);
+    let peer = Peer::new(TcpStream::from(stream), rig.patience());
+    exchange(&mut rig, key, peer);
+    rig.finish();
+}
+
+/// What is sent before a connection is established goes out once it is, and so does the end.
+pub fn bytes_sent_while_connecting_go_out<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (listener, address) = tcp_listener();
+    let key = rig.key();
+    rig.connect(key, &address).expect("connecting starts");
+    rig.send(key, b"early ");
+    rig.send_chain(key, Chain::new(), Some(1));
+    rig.send_chain(key, Segment::copy_of(b"bytes").into(), Some(2));
+    rig.driver.shutdown(key);
+    rig.until_sent(key);
+    rig.until("both tokens are released", |rig| rig.tokens.is_empty());
+    let mut peer = Peer::new(listener.accept().expect("a connection").0, rig.patience());
+    assert_eq!(peer.read_to_end(), b"early bytes");
+    assert!(rig.log(key).connected);
+    rig.finish();
+}
+
+/// A listener whose queue is full, so that its system answers no further connections.
+fn full_listener() -> (OwnedFd, Address, Vec<TcpStream>) {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a port");
+    listen(&socket, Backlog::new(1).expect("a short queue")).expect("a listener");
+    let bound: SockaddrIn = getsockname(socket.as_raw_fd()).expect("an address");
+    let address = SocketAddr::from(([127, 0, 0, 1], bound.port()));
+    let limit = Duration::from_millis(100);
+    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, limit).ok()).take(16).collect();
+    (socket, Address::Tcp(address), waiting)
+}
+
+/// Switching receiving off and on does not establish a connection.
+pub fn a_pause_while_connecting_does_not_connect<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let key = rig.key();
+    let (_listener, address, _waiting) = full_listener();
+    rig.connect(key, &address).expect("connecting starts");
+    rig.receive(key, false);
+    rig.receive(key, true);
+    rig.linger(MOMENT);
+    assert!(!rig.log(key).connected, "connected although nobody has answered");
+    rig.close(key);
+    rig.finish();
+
+    let mut rig = Rig::new(bed);
+    let (listener, address) = tcp_listener();
+    let key = rig.key();
+    rig.connect(key, &address).expect("connecting starts");
+    rig.receive(key, false);
+    rig.receive(key, true);
+    let peer = Peer::new(listener.accept().expect("a connection").0, rig.patience());
+    exchange(&mut rig, key, peer);
+    rig.finish();
+}
+
+/// A refused connection is an error, at once or as an event, and never a connection.
+pub fn a_refused_connection_is_an_error<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    // The port is free again, and nobody listens at it.
+    let address = tcp_listener().1;
+    let key = rig.key();
+    if rig.connect(key, &address).is_ok() {
+        rig.until("the error", |rig| rig.log(key).error.is_some());
+        assert!(!rig.log(key).connected);
+        rig.close(key);
+        rig.until("the close", |rig| rig.log(key).closed);
+    }
+    rig.finish();
+}
+
+/// A path where there is nothing is an error, at once or as an event, and the key can be used for another try.
+pub fn a_missing_path_is_an_error<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let path = SocketPath::new("missing");
+    let key = rig.key();
+    match rig.connect(key, &Address::Unix(path.0.clone())) {
+        Err(_) => {
+            let listener = UnixListener::bind(&path.0).expect("a path");
+            rig.connect(key, &Address::Unix(path.0.clone())).expect("the key is free");
+            rig.until("the connection", |rig| rig.log(key).connected);
+            drop(listener);
+        }
+        Ok(()) => rig.until("the error", |rig| rig.log(key).error.is_some()),
+    }
+    rig.finish();
+}

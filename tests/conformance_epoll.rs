@@ -1,0 +1,81 @@
+//! The conformance suite on the epoll driver, and the suite's own test: drivers that are broken in one way each.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use linkpoll::driver::epoll::Trigger;
+use linkpoll_conformance::broken::{BrokenBed, FAULTS, Fault, is_caught};
+use linkpoll_conformance::{EpollBed, cases, isolated, listen};
+
+/// The budget that the driver has by default.
+const BUDGET: usize = 256 << 10;
+/// A budget that any receive uses up, so that each turn leaves something behind.
+const LITTLE: usize = 1;
+
+mod level {
+    linkpoll_conformance::conformance!(super::EpollBed {
+        trigger: super::Trigger::Level,
+        receive_budget: super::BUDGET,
+    });
+}
+
+mod level_with_little_budget {
+    linkpoll_conformance::conformance!(super::EpollBed {
+        trigger: super::Trigger::Level,
+        receive_budget: super::LITTLE,
+    });
+}
+
+mod edge {
+    linkpoll_conformance::conformance!(super::EpollBed {
+        trigger: super::Trigger::Edge,
+        receive_budget: super::BUDGET,
+    });
+}
+
+mod edge_with_little_budget {
+    linkpoll_conformance::conformance!(super::EpollBed {
+        trigger: super::Trigger::Edge,
+        receive_budget: super::LITTLE,
+    });
+}
+
+/// The case that changes a limit of the whole process.
+const OF_A_PROCESS: &str = "accepting_goes_on_after_descriptors_ran_out";
+
+/// Every fault is noticed by the cases that are there to notice it.
+#[test]
+fn every_broken_driver_is_caught() {
+    let cases = cases::<BrokenBed>();
+    let missed: Vec<String> = thread::scope(|scope| {
+        let check = |fault: Fault, names: &'static [&'static str]| {
+            let names = names.iter().filter(|name| **name != OF_A_PROCESS);
+            let found = names.map(|name| cases.iter().find(|case| case.name == *name).expect(name));
+            let missed = found.filter(|case| !is_caught(fault, case.run));
+            missed.map(|case| format!("{fault:?} passes {}", case.name)).collect::<Vec<_>>()
+        };
+        let checks: Vec<_> = FAULTS.iter().map(|(fault, names)| scope.spawn(move || check(*fault, names))).collect();
+        checks.into_iter().flat_map(|each| each.join().expect("a case panics inside of its catch")).collect()
+    });
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// Faults in accepting when descriptors run out are noticed, too.
+#[test]
+fn every_broken_listener_is_caught() {
+    isolated(module_path!(), "every_broken_listener_is_caught", || {
+        for (fault, names) in FAULTS.iter().filter(|(_, names)| names.contains(&OF_A_PROCESS)) {
+            let run = listen::accepting_goes_on_after_descriptors_ran_out::<BrokenBed>;
+            assert!(is_caught(*fault, run), "{fault:?} passes {names:?}");
+        }
+    });
+}
+
+/// No case is there for nothing: each is failed by some fault.
+#[test]
+fn every_case_catches_something() {
+    let catching: BTreeSet<&str> = FAULTS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let idle: Vec<_> =
+        cases::<EpollBed>().iter().map(|case| case.name).filter(|name| !catching.contains(name)).collect();
+    assert!(idle.is_empty(), "cases that no broken driver is known to fail: {idle:?}");
+}
