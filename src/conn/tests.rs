@@ -1,1 +1,240 @@
+//! The automaton against every order of events: what it answers agrees with the tables of its documentation.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{Act, Arrival, Automaton, Marks, Phase};
+
+/// Something that happens to a connection. Events that cannot happen in a phase are left out when they are played.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Received,
+    Ended,
+    /// The handler writes so many bytes.
+    Queued(usize),
+    /// The driver sends a part, in 255ths, of what is unsent.
+    Sent(u8),
+    Finish,
+    Close,
+    Closed,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::{Close, Closed, Ended, Finish, Queued, Received, Sent};
+    prop_oneof![
+        4 => Just(Received),
+        1 => Just(Ended),
+        6 => prop_oneof![0..=20_usize, 0..=2000_usize].prop_map(Queued),
+        8 => any::<u8>().prop_map(Sent),
+        1 => Just(Finish),
+        1 => Just(Close),
+        1 => Just(Closed),
+    ]
+}
+
+/// What the documentation says, kept apart from the automaton.
+#[derive(Debug)]
+struct Expected {
+    marks: Marks,
+    phase: Phase,
+    unsent: usize,
+    congested: bool,
+    receiving: bool,
+    eof: bool,
+    eof_told: u32,
+    reliefs_due: u32,
+    closes: u32,
+    shutdowns: u32,
+    kept: usize,
+}
+
+impl Expected {
+    fn new(marks: Marks) -> Self {
+        Self {
+            marks,
+            phase: Phase::Open,
+            unsent: 0,
+            congested: false,
+            receiving: true,
+            eof: false,
+            eof_told: 0,
+            reliefs_due: 0,
+            closes: 0,
+            shutdowns: 0,
+            kept: 0,
+        }
+    }
+
+    /// Plays an event on the automaton and on the expectation; none when it cannot happen now.
+    fn play(&mut self, automaton: &mut Automaton, happening: Happening) -> Option<Act> {
+        let traffic = matches!(self.phase, Phase::Open | Phase::Flushing | Phase::Lingering);
+        let act = match happening {
+            Happening::Received if traffic && !self.eof => {
+                self.arrive(automaton.received());
+                Act::default()
+            }
+            Happening::Ended if traffic && !self.eof => {
+                self.eof = true;
+                automaton.ended()
+            }
+            Happening::Queued(n) if self.phase == Phase::Open => {
+                self.unsent += n;
+                let was = self.congested;
+                self.congested |= self.unsent > self.marks.high;
+                let act = automaton.queued(n);
+                assert_eq!(act.receive, (self.congested && !was).then_some(false), "congestion begins");
+                act
+            }
+            Happening::Sent(part) if matches!(self.phase, Phase::Open | Phase::Flushing) => {
+                let n = self.unsent * usize::from(part) / 255;
+                self.unsent -= n;
+                if self.congested && self.unsent <= self.marks.low {
+                    self.congested = false;
+                    self.reliefs_due = u32::from(self.phase == Phase::Open);
+                }
+                automaton.sent(n)
+            }
+            Happening::Finish => automaton.finish(),
+            Happening::Close => automaton.close(),
+            Happening::Closed if self.phase == Phase::Closing => {
+                automaton.closed();
+                Act::default()
+            }
+            _ => return None,
+        };
+        Some(act)
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        let expected = match (self.phase, self.congested) {
+            (Phase::Open, true) => Arrival::Keep,
+            (Phase::Open, false) => Arrival::Handle,
+            _ => Arrival::Discard,
+        };
+        assert_eq!(arrival, expected);
+        self.kept += usize::from(arrival == Arrival::Keep);
+    }
+
+    /// Checks an answer, and carries it out as the reactor does.
+    fn carry_out(&mut self, automaton: &mut Automaton, act: Act) {
+        let before = std::mem::replace(&mut self.phase, automaton.phase());
+        assert!(order(before) <= order(self.phase), "{before:?} -> {:?}", self.phase);
+        self.receiving = act.receive.unwrap_or(self.receiving);
+        self.closes += u32::from(act.close);
+        self.shutdowns += u32::from(act.shutdown);
+        assert_eq!(act.close, self.phase == Phase::Closing && before != Phase::Closing, "closes when it says so");
+        assert_eq!(act.shutdown, self.phase == Phase::Lingering && before != Phase::Lingering);
+        assert_eq!(act.linger, act.shutdown, "the time to linger starts with the end of sending");
+        if act.shutdown {
+            assert!(self.unsent == 0 && !self.eof, "the sending direction ends behind everything");
+        }
+        if act.call {
+            assert!(automaton.may_call(), "a call that may not be made");
+            self.call(automaton);
+        }
+    }
+
+    /// The calls that the reactor makes when it is told to.
+    fn call(&mut self, automaton: &mut Automaton) {
+        let relieved = automaton.take_relief();
+        assert_eq!(u32::from(relieved), std::mem::take(&mut self.reliefs_due), "told once that it may write again");
+        if relieved {
+            self.kept = 0;
+        }
+        if automaton.take_eof() {
+            self.eof_told += 1;
+            assert!(self.eof && self.kept == 0, "the end was told before bytes that came before it");
+        }
+    }
+
+    fn check(&self, automaton: &Automaton) {
+        assert_eq!(automaton.unsent(), self.unsent);
+        assert!(self.eof_told <= 1 && self.closes <= 1 && self.shutdowns <= 1, "{self:?}");
+        let open = self.phase == Phase::Open;
+        assert_eq!(automaton.may_call(), open && !self.congested);
+        match self.phase {
+            Phase::Open => assert_eq!(self.receiving, !self.congested, "open: received from unless congested"),
+            Phase::Flushing => assert!(!self.receiving && self.unsent > 0, "flushing: what is left is sent"),
+            Phase::Lingering => assert!(self.receiving && self.unsent == 0, "lingering: only the end is missing"),
+            Phase::Closing | Phase::Closed => assert_eq!(self.closes, 1),
+        }
+    }
+}
+
+fn order(phase: Phase) -> u8 {
+    match phase {
+        Phase::Open => 0,
+        Phase::Flushing => 1,
+        Phase::Lingering => 2,
+        Phase::Closing => 3,
+        Phase::Closed => 4,
+    }
+}
+
+mod prop {
+    use super::*;
+
+    proptest! {
+        /// Phases only go forward, receiving is on just when it should be, the end is told at most once and behind
+        /// all bytes, and a connection is closed exactly once.
+        #[test]
+        fn every_order_of_events_is_answered_as_documented(
+            low in 0..200_usize,
+            above in 0..200_usize,
+            happenings in vec(happening(), 0..60),
+        ) {
+            let marks = Marks { low, high: low + above };
+            let mut automaton = Automaton::new(marks);
+            let mut expected = Expected::new(marks);
+            for happening in happenings {
+                if let Some(act) = expected.play(&mut automaton, happening) {
+                    expected.carry_out(&mut automaton, act);
+                }
+                expected.check(&automaton);
+            }
+        }
+
+        /// A connection whose peer reads and ends gets to its end, whatever has happened before.
+        #[test]
+        fn a_connection_that_finishes_is_closed(
+            happenings in vec(happening(), 0..40),
+        ) {
+            let marks = Marks { low: 64, high: 256 };
+            let mut automaton = Automaton::new(marks);
+            let mut expected = Expected::new(marks);
+            let ending = [Happening::Finish, Happening::Sent(255), Happening::Ended, Happening::Closed];
+            for happening in happenings.into_iter().chain(ending) {
+                if let Some(act) = expected.play(&mut automaton, happening) {
+                    expected.carry_out(&mut automaton, act);
+                }
+            }
+            prop_assert_eq!(automaton.phase(), Phase::Closed);
+        }
+    }
+}
+
+/// After the end nothing is answered any more.
+#[test]
+fn a_closed_connection_does_nothing() {
+    let mut automaton = Automaton::new(Marks::default());
+    assert!(automaton.close().close);
+    automaton.closed();
+    assert_eq!(automaton.close(), Act::default());
+    assert_eq!(automaton.finish(), Act::default());
+    assert_eq!(automaton.ended(), Act::default());
+    assert_eq!(automaton.received(), Arrival::Discard);
+    assert!(!automaton.take_relief() && !automaton.take_eof() && !automaton.may_call());
+}
+
+/// The end that is seen during a congestion is told when it is over, after the bytes that came meanwhile.
+#[test]
+fn an_end_during_a_congestion_is_told_after_it() {
+    let mut automaton = Automaton::new(Marks { low: 1, high: 10 });
+    assert_eq!(automaton.queued(11).receive, Some(false));
+    assert_eq!(automaton.received(), Arrival::Keep);
+    assert_eq!(automaton.ended(), Act::default());
+    assert!(!automaton.take_eof());
+    let act = automaton.sent(10);
+    assert!(act.call && act.receive == Some(true));
+    assert!(automaton.take_relief() && automaton.take_eof() && !automaton.take_eof());
+}

@@ -100,6 +100,12 @@ impl fmt::Debug for Stopper {
 }
 
 impl<D: Driver> Reactor<D> {
+    /// Raises the stop word that this loop was made with, and wakes this loop; for a loop that runs without a server.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper::new(Arc::clone(&self.stop), vec![Box::new(self.mailbox.sender())])
+    }
+
     /// Acts on a stop word that has grown. Answers whether it had.
     pub(super) fn heed_stop(&mut self) -> bool {
         let level = self.stop.level();
