@@ -52,7 +52,7 @@ impl<'a> Payload<'a> {
     #[must_use]
     pub fn into_chain(mut self) -> Chain {
         let len = std::mem::take(&mut self.len);
-        self.input.take(len).unwrap_or_else(|_| unreachable!("the message is there"))
+        self.input.split_to(len).unwrap_or_else(|_| unreachable!("the message is there"))
     }
 }
 

@@ -26,7 +26,7 @@ impl Machine {
     /// Sends the first `n` bytes of the chain; what comes back goes to its end.
     fn send(&mut self, n: usize) -> Checked {
         let Some(sender) = &mut self.sender else { return Ok(()) };
-        let taken = self.chain.take(n).map_err(|short| short.to_string())?;
+        let taken = self.chain.split_to(n).map_err(|short| short.to_string())?;
         let bytes = self.reference.front(n).unwrap_or_default();
         self.reference.consume(n);
         let expected = self.reference.stream.push(&bytes);

@@ -127,7 +127,7 @@ impl Machine {
 
     pub(super) fn append_chain(&mut self, amount: Amount) -> Checked {
         let n = amount.within(self.chain.len(), self.chain.front().len());
-        let taken = self.chain.take(n).map_err(|short| short.to_string())?;
+        let taken = self.chain.split_to(n).map_err(|short| short.to_string())?;
         let bytes = self.reference.front(n).unwrap_or_default();
         self.reference.consume(n);
         let before = self.writer.len();

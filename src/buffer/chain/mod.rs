@@ -195,7 +195,7 @@ impl Chain {
     ///
     /// # Errors
     /// When there are fewer.
-    pub fn take(&mut self, n: usize) -> Result<Self, Short> {
+    pub fn split_to(&mut self, n: usize) -> Result<Self, Short> {
         self.require(n)?;
         let mut taken = Self::new();
         while taken.len < n {

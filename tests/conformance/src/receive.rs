@@ -235,7 +235,7 @@ pub fn a_wanted_message_comes_in_one_block<B: Bed>(bed: &B) {
         rig.until_received(key, 4 + n + 4);
         let mut message = Chain::new();
         message.extend(rig.segments(key));
-        let message = message.take(n).expect("all of it has arrived");
+        let message = message.split_to(n).expect("all of it has arrived");
         assert_eq!(message.pieces(), 1, "a message of {n} bytes lies in several blocks");
         drop((message, writer.join().expect("the peer writes")));
         assert!(rig.log(key).received[4..4 + n] == pattern(0, n), "other bytes");

@@ -279,7 +279,7 @@ impl<D: Driver> Driver for Broken<D> {
             self.calls.control.add(2);
         }
         if self.has(Fault::SendsBackwards) {
-            let front = chain.take(chain.len() / 2).unwrap_or_default();
+            let front = chain.split_to(chain.len() / 2).unwrap_or_default();
             chain.append(front);
         }
         if self.has(Fault::ForgetsEmptySends) && chain.is_empty() {
