@@ -70,7 +70,7 @@ impl Machine {
 
     pub(super) fn rotate(&mut self, amount: Amount) -> Checked {
         let n = self.amount(amount);
-        match Chain::take(&mut self.chain, n) {
+        match self.chain.split_to(n) {
             Ok(taken) => {
                 let bytes = self.reference.front(n).ok_or("more was taken than is there")?;
                 same("length taken", taken.len(), n)?;
