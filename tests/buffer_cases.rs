@@ -90,7 +90,7 @@ fn impossible_sizes_are_errors() {
         assert_eq!(chain.next(size), Err(ReadError::Short(short)));
         assert_eq!(chain.slice(size).map(|_| ()), Err(ReadError::Short(short)));
         assert_eq!(chain.skip(size), Err(short));
-        assert_eq!(Chain::take(&mut chain, size).map(|_| ()), Err(short));
+        assert_eq!(chain.split_to(size).map(|_| ()), Err(short));
         assert_eq!(content(&chain), b"before");
     }
     assert!(matches!(Tail::heap(usize::MAX), Err(AllocError::TooLarge { .. })));
@@ -418,7 +418,7 @@ fn sizes_around_a_block_go_through() {
         assert_eq!(chain.peek(size).unwrap(), bytes);
         assert_eq!(chain.slice(size).unwrap(), *bytes);
         assert_eq!(chain.next(size).unwrap(), bytes);
-        assert_eq!(content(&Chain::take(&mut chain, size).unwrap()), bytes);
+        assert_eq!(content(&chain.split_to(size).unwrap()), bytes);
         let mut rest = Vec::new();
         chain.read_to_end(&mut rest).unwrap();
         assert_eq!(rest, bytes, "size {size}");
