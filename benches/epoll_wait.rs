@@ -17,7 +17,9 @@ fn wait(bencher: Bencher<'_, '_>, timeout: i32) {
     let (mut near, far) = UnixStream::pair().expect("a socket pair");
     near.write_all(b"x").expect("room for a byte");
     let mut kernel = Linux::new().expect("an epoll instance");
-    kernel.watch(far.as_fd(), 1, Interest { receive: true, send: false, edge: false }).expect("it can be watched");
+    kernel
+        .watch(far.as_fd(), 1, Interest { receive: true, send: false, edge: false })
+        .expect("it can be watched");
     let mut ready = Vec::with_capacity(64);
     bencher.bench_local(|| assert_eq!(kernel.wait(black_box(&mut ready), timeout).expect("it waits"), 1));
 }

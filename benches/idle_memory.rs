@@ -86,7 +86,8 @@ fn connect(address: &str) -> io::Result<TcpStream> {
 fn resident_bytes(process: u32) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()).and_then(|text| text.parse::<u64>().ok());
+    let kilobytes =
+        line.and_then(|line| line.split_whitespace().next()).and_then(|text| text.parse::<u64>().ok());
     kilobytes.map(|n| n * 1024).ok_or_else(|| io::Error::other("no VmRSS"))
 }
 

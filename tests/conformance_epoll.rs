@@ -54,7 +54,8 @@ fn every_broken_driver_is_caught() {
             let missed = found.filter(|case| !is_caught(fault, case.run));
             missed.map(|case| format!("{fault:?} passes {}", case.name)).collect::<Vec<_>>()
         };
-        let checks: Vec<_> = FAULTS.iter().map(|(fault, names)| scope.spawn(move || check(*fault, names))).collect();
+        let checks: Vec<_> =
+            FAULTS.iter().map(|(fault, names)| scope.spawn(move || check(*fault, names))).collect();
         checks.into_iter().flat_map(|each| each.join().expect("a case panics inside of its catch")).collect()
     });
     assert!(missed.is_empty(), "{}", missed.join("\n"));

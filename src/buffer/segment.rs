@@ -28,7 +28,7 @@ unsafe impl Sync for Segment {}
 
 impl Segment {
     /// A view of the `len` bytes from `from` on, which are written.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(block: Block, from: usize, len: usize) -> Self {
         debug_assert!(from + len <= block.capacity(), "a segment lies inside of its block");
         // SAFETY: `from` is at most the capacity.

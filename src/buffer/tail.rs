@@ -86,12 +86,11 @@ impl Tail {
     ///
     /// # Panics
     /// When fewer than `n` bytes are left.
-    #[inline]
+    #[inline(always)] // a segment that is returned through memory stalls, see `Chain::push`
     pub fn commit(&mut self, n: usize) -> Segment {
         assert!(n <= self.len(), "commit of {n} bytes into a tail of {}", self.len());
         if self.credit == 0 {
-            self.block.add_references(BATCH);
-            self.credit = BATCH;
+            self.borrow_references();
         }
         self.credit -= 1;
         // SAFETY: the reference was added above or by an earlier batch, and the credit was lowered by one.
@@ -99,6 +98,12 @@ impl Tail {
         let from = self.at;
         self.at += n;
         Segment::new(block, from, n)
+    }
+
+    #[cold]
+    fn borrow_references(&mut self) {
+        self.block.add_references(BATCH);
+        self.credit = BATCH;
     }
 
     /// Moves the position past `n` written bytes for a segment that is extended instead of cut anew.

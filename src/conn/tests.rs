@@ -122,7 +122,11 @@ impl Expected {
         self.receiving = act.receive.unwrap_or(self.receiving);
         self.closes += u32::from(act.close);
         self.shutdowns += u32::from(act.shutdown);
-        assert_eq!(act.close, self.phase == Phase::Closing && before != Phase::Closing, "closes when it says so");
+        assert_eq!(
+            act.close,
+            self.phase == Phase::Closing && before != Phase::Closing,
+            "closes when it says so"
+        );
         assert_eq!(act.shutdown, self.phase == Phase::Lingering && before != Phase::Lingering);
         assert_eq!(act.linger, act.shutdown, "the time to linger starts with the end of sending");
         if act.shutdown {
@@ -137,7 +141,11 @@ impl Expected {
     /// The calls that the reactor makes when it is told to.
     fn call(&mut self, automaton: &mut Automaton) {
         let relieved = automaton.take_relief();
-        assert_eq!(u32::from(relieved), std::mem::take(&mut self.reliefs_due), "told once that it may write again");
+        assert_eq!(
+            u32::from(relieved),
+            std::mem::take(&mut self.reliefs_due),
+            "told once that it may write again"
+        );
         if relieved {
             self.kept = 0;
         }
@@ -153,9 +161,13 @@ impl Expected {
         let open = self.phase == Phase::Open;
         assert_eq!(automaton.may_call(), open && !self.congested);
         match self.phase {
-            Phase::Open => assert_eq!(self.receiving, !self.congested, "open: received from unless congested"),
+            Phase::Open => {
+                assert_eq!(self.receiving, !self.congested, "open: received from unless congested")
+            }
             Phase::Flushing => assert!(!self.receiving && self.unsent > 0, "flushing: what is left is sent"),
-            Phase::Lingering => assert!(self.receiving && self.unsent == 0, "lingering: only the end is missing"),
+            Phase::Lingering => {
+                assert!(self.receiving && self.unsent == 0, "lingering: only the end is missing")
+            }
             Phase::Closing | Phase::Closed => assert_eq!(self.closes, 1),
         }
     }
@@ -172,9 +184,22 @@ fn order(phase: Phase) -> u8 {
 }
 
 mod prop {
+    use proptest::test_runner::FileFailurePersistence;
+
     use super::*;
 
+    /// What has failed once is tried first.
+    fn config() -> ProptestConfig {
+        let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/conn_automaton.txt");
+        ProptestConfig {
+            failure_persistence: Some(Box::new(FileFailurePersistence::Direct(regressions))),
+            ..ProptestConfig::default()
+        }
+    }
+
     proptest! {
+        #![proptest_config(config())]
+
         /// Phases only go forward, receiving is on just when it should be, the end is told at most once and behind
         /// all bytes, and a connection is closed exactly once.
         #[test]

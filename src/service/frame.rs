@@ -7,6 +7,7 @@
 //! ```
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use super::{HandlerError, Payload};
 use crate::buffer::{Chain, ReadError, SegmentWriter, WriteError};
@@ -73,16 +74,64 @@ impl Frame {
 
     #[inline]
     fn cut_behind<'a>(&self, header: [u8; HEADER], input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
-        let length = u32::from_be_bytes(header);
-        if length > self.options.max_payload {
-            return Err(FrameError::TooLong { length, limit: self.options.max_payload });
-        }
-        let whole = HEADER + length as usize;
+        let length = self.length(header)?;
+        let whole = HEADER + length;
         if input.len() < whole {
             return Ok(Cut::Missing(whole - input.len()));
         }
         input.skip(HEADER).map_err(ReadError::from)?;
-        Ok(Cut::Message(Payload::new(input, length as usize)))
+        Ok(Cut::Message(Payload::front(input, length)))
+    }
+
+    #[inline]
+    fn length(&self, header: [u8; HEADER]) -> Result<usize, FrameError> {
+        let length = u32::from_be_bytes(header);
+        if length > self.options.max_payload {
+            return Err(FrameError::TooLong { length, limit: self.options.max_payload });
+        }
+        Ok(length as usize)
+    }
+
+    /// Calls `each` for one message after another, as long as whole messages are there and it wants to continue.
+    /// Answers how many bytes of the next message are missing, as far as can be told; none when none has begun.
+    ///
+    /// Messages that lie in the first piece, as most do, are found by walking over it once.
+    ///
+    /// # Errors
+    /// As [`cut`](Self::cut).
+    #[inline]
+    pub fn for_each(
+        &self,
+        input: &mut Chain,
+        mut each: impl FnMut(Payload<'_>) -> ControlFlow<()>,
+    ) -> Result<usize, FrameError> {
+        while let Some(first) = input.first() {
+            let mut walked = 0;
+            let mut flow = ControlFlow::Continue(());
+            while flow.is_continue()
+                && let Some((header, rest)) = first[walked..].split_first_chunk()
+                && let Ok(length) = self.length(*header)
+                && length <= rest.len()
+            {
+                let from = walked + HEADER;
+                walked = from + length;
+                flow = each(Payload::piece(first, from, length));
+            }
+            input.skip(walked).map_err(ReadError::from)?;
+            if flow.is_break() || input.is_empty() {
+                break;
+            }
+            // What is left is a message over several pieces, one that has not arrived whole, or one that is too long.
+            match self.cut(input)? {
+                Cut::Missing(bytes) => return Ok(bytes),
+                Cut::Message(payload) => {
+                    if each(payload).is_break() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(0)
     }
 
     /// Writes a message whose payload is in memory.

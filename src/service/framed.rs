@@ -1,6 +1,8 @@
 //! A handler of length-prefixed messages: a function from request to reply, on the loop.
 
-use super::{Cut, Flow, Frame, Handler, HandlerError, Io, Payload};
+use std::ops::ControlFlow;
+
+use super::{Flow, Frame, Handler, HandlerError, Io, Payload};
 use crate::buffer::SegmentWriter;
 
 /// Calls a function for each message, and sends what it writes as the reply. Replies leave in the order of requests.
@@ -23,20 +25,25 @@ where
 
     #[inline]
     fn answer_all(&mut self, io: &mut Io<'_>) -> Result<(), HandlerError> {
-        while !io.is_congested() {
-            let (input, output) = io.split();
-            if input.is_empty() {
-                break;
+        if io.is_congested() {
+            return Ok(());
+        }
+        let room = io.high - io.unsent;
+        let (input, output) = io.split();
+        let mut failed = None;
+        let missing = self.frame.for_each(input, |request| {
+            match Frame::put_with(output, |output| (self.answer)(request, output)) {
+                Ok(()) if output.len() <= room => return ControlFlow::Continue(()),
+                Ok(()) => {}
+                Err(error) => failed = Some(error),
             }
-            let missing = match self.frame.cut(input)? {
-                Cut::Message(request) => {
-                    Frame::put_with(output, |output| (self.answer)(request, output))?;
-                    continue;
-                }
-                Cut::Missing(bytes) => bytes,
-            };
+            ControlFlow::Break(())
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if missing > 0 {
             io.want(missing);
-            break;
         }
         Ok(())
     }

@@ -5,38 +5,58 @@ use std::fmt;
 
 use crate::buffer::{Chain, ReadError, Segment};
 
-/// The bytes of one message at the front of a chain. They are consumed when the payload is dropped, read or not.
-/// Borrowing them touches no reference count.
-pub struct Payload<'a> {
-    input: &'a mut Chain,
-    len: usize,
+/// The bytes of one message, borrowed from the input. Borrowing them touches no reference count, and they are
+/// consumed in any case, read or not.
+pub struct Payload<'a>(Place<'a>);
+
+enum Place<'a> {
+    /// In one piece. Whoever lends it consumes it.
+    Piece { segment: &'a Segment, from: usize, len: usize },
+    /// At the front of a chain, and to be dropped from it.
+    Front { input: &'a mut Chain, len: usize },
 }
 
 impl<'a> Payload<'a> {
+    /// The `len` bytes from `from` on in one piece.
+    #[inline]
+    pub(super) fn piece(segment: &'a Segment, from: usize, len: usize) -> Self {
+        debug_assert!(from + len <= segment.len(), "the message is there");
+        Self(Place::Piece { segment, from, len })
+    }
+
     /// The first `len` bytes of `input`, which has as many.
-    pub(super) fn new(input: &'a mut Chain, len: usize) -> Self {
+    pub(super) fn front(input: &'a mut Chain, len: usize) -> Self {
         debug_assert!(len <= input.len(), "the message is there");
-        Self { input, len }
+        Self(Place::Front { input, len })
     }
 
     /// The number of bytes.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        match self.0 {
+            Place::Piece { len, .. } | Place::Front { len, .. } => len,
+        }
     }
 
     /// Whether the message is empty.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The bytes, piece by piece, without joining or copying.
     #[inline]
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        Pieces { next: Some(self.input.front()), chain: self.input, rest: None, left: self.len }
+        match &self.0 {
+            Place::Piece { segment, from, len } => {
+                Pieces { next: &segment[*from..*from + *len], rest: None, left: *len }
+            }
+            Place::Front { input, len } => {
+                Pieces { next: input.front(), rest: Some(input.rest()), left: *len }
+            }
+        }
     }
 
     /// The bytes in one piece. Where they lie in several, they are joined first.
@@ -45,21 +65,28 @@ impl<'a> Payload<'a> {
     /// When they must be joined and there is no memory.
     #[inline]
     pub fn contiguous(&mut self) -> Result<&[u8], ReadError> {
-        self.input.peek(self.len)
+        match &mut self.0 {
+            Place::Piece { segment, from, len } => Ok(&segment[*from..*from + *len]),
+            Place::Front { input, len } => input.peek(*len),
+        }
     }
 
     /// Takes the bytes to keep them, or to pass them on.
     #[must_use]
     pub fn into_chain(mut self) -> Chain {
-        let len = std::mem::take(&mut self.len);
-        self.input.split_to(len).unwrap_or_else(|_| unreachable!("the message is there"))
+        match &mut self.0 {
+            Place::Piece { segment, from, len } => Chain::from(segment.slice(*from..*from + *len)),
+            Place::Front { input, len } => {
+                let len = std::mem::take(len);
+                input.split_to(len).unwrap_or_else(|_| unreachable!("the message is there"))
+            }
+        }
     }
 }
 
-/// The pieces of a payload. Most have one, so the others are looked for only when it was too short.
+/// The pieces of a payload.
 struct Pieces<'a> {
-    next: Option<&'a [u8]>,
-    chain: &'a Chain,
+    next: &'a [u8],
     rest: Option<vec_deque::Iter<'a, Segment>>,
     left: usize,
 }
@@ -72,26 +99,28 @@ impl<'a> Iterator for Pieces<'a> {
         if self.left == 0 {
             return None;
         }
-        let piece = match self.next.take() {
-            Some(first) => first,
-            None => self.rest.get_or_insert_with(|| self.chain.rest()).next()?,
-        };
-        let part = piece.len().min(self.left);
+        let part = self.next.len().min(self.left);
+        let piece = &self.next[..part];
         self.left -= part;
-        Some(&piece[..part])
+        if self.left > 0 {
+            self.next = self.rest.as_mut()?.next()?;
+        }
+        Some(piece)
     }
 }
 
 impl Drop for Payload<'_> {
     #[inline]
     fn drop(&mut self) {
-        // The message is there; and without it there is nothing to drop.
-        let _ = self.input.skip(self.len);
+        if let Place::Front { input, len } = &mut self.0 {
+            // The message is there; and without it there is nothing to drop.
+            let _ = input.skip(*len);
+        }
     }
 }
 
 impl fmt::Debug for Payload<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Payload").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Payload").field("len", &self.len()).finish_non_exhaustive()
     }
 }

@@ -3,12 +3,18 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use nix::sys::socket::{Backlog, listen};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, listen, setsockopt,
+    socket, sockopt::ReuseAddr,
+};
 
 use crate::error::LabError;
 
@@ -31,8 +37,14 @@ impl FromStr for Address {
         if text.contains('/') {
             return Ok(Self::Unix(PathBuf::from(text)));
         }
+        let Some((host, port)) = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()) else {
+            return Err("neither HOST:PORT nor a path that contains `/`".into());
+        };
+        if port.parse::<u16>().is_err() {
+            return Err(format!("`{port}` is no port, which is a number up to 65535"));
+        }
         let resolved = text.to_socket_addrs().ok().and_then(|mut found| found.next());
-        resolved.map(Self::Tcp).ok_or_else(|| "neither HOST:PORT nor a path that contains `/`".to_string())
+        resolved.map(Self::Tcp).ok_or_else(|| format!("no address is known for the host `{host}`"))
     }
 }
 
@@ -54,6 +66,22 @@ impl Address {
         self.bind().map_err(LabError::system(format!("listen on {self}")))
     }
 
+    /// Makes sure that nobody listens at a TCP address. Sockets that share a port (`SO_REUSEPORT`) are not told of
+    /// each other: a second server would take half of the first one's connections.
+    ///
+    /// # Errors
+    /// The system's, for instance an address in use.
+    pub(crate) fn ensure_free(&self) -> Result<(), LabError> {
+        let Self::Tcp(address) = self else { return Ok(()) };
+        let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let try_to_bind = || {
+            let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+            setsockopt(&socket, ReuseAddr, &true)?;
+            bind(socket.as_raw_fd(), &SockaddrStorage::from(*address))
+        };
+        try_to_bind().map_err(LabError::system(format!("listen on {self}")))
+    }
+
     fn bind(&self) -> io::Result<(OwnedFd, Self)> {
         let (socket, bound): (OwnedFd, Self) = match self {
             Self::Tcp(address) => {
@@ -72,22 +100,32 @@ impl Address {
         Ok((socket, bound))
     }
 
-    /// Connects (blocking) and returns a socket that no longer blocks, without Nagle's delay.
+    /// Connects, and returns a socket that does not block, without Nagle's delay. Waits for a server whose queue of
+    /// connections is full, at most `patience`.
     ///
     /// # Errors
     /// The system's, for instance a refused connection.
-    pub(crate) fn connect(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn connect(&self, patience: Duration) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(address) => {
-                let stream = TcpStream::connect(address)?;
+                let stream = TcpStream::connect_timeout(address, patience)?;
                 stream.set_nodelay(true)?;
                 stream.set_nonblocking(true)?;
                 Ok(stream.into())
             }
             Self::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_nonblocking(true)?;
-                Ok(stream.into())
+                let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+                let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+                let (address, deadline) = (UnixAddr::new(path)?, Instant::now() + patience);
+                // KERNEL: unix(7): a full queue refuses a socket that does not block, and never announces room.
+                while let Err(errno) = connect(socket.as_raw_fd(), &address) {
+                    match errno {
+                        Errno::EAGAIN if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+                        Errno::EAGAIN => return Err(Errno::ETIMEDOUT.into()),
+                        other => return Err(other.into()),
+                    }
+                }
+                Ok(socket)
             }
         }
     }
@@ -105,7 +143,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_a_reason() {
-        for wrong in ["", "9000", "127.0.0.1", "127.0.0.1:70000"] {
+        for wrong in ["", "9000", ":9000", "127.0.0.1", "127.0.0.1:70000", "127.0.0.1:"] {
             assert!(wrong.parse::<Address>().is_err(), "{wrong:?}");
         }
     }

@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::error::LabError;
+
 /// A set of processors as the kernel writes it: `0,2-3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CpuList(pub(crate) Vec<usize>);
@@ -41,6 +43,22 @@ pub(crate) fn pin(cpus: &[usize]) -> Result<(), Errno> {
         set.set(*cpu)?;
     }
     sched_setaffinity(Pid::from_raw(0), &set)
+}
+
+/// Pins the calling thread, and those it starts from now on, to the processors of `--cpus`.
+///
+/// # Errors
+/// None of them exists or may be used.
+pub(crate) fn obey(list: &CpuList) -> Result<(), LabError> {
+    let text = |cpus: &[usize]| cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    pin(&list.0).map_err(|errno| match errno {
+        Errno::EINVAL => LabError::Unavailable(format!(
+            "no processor of --cpus {} may be used; these may: {}",
+            text(&list.0),
+            text(&allowed())
+        )),
+        other => LabError::system("pin to the processors of --cpus")(other),
+    })
 }
 
 /// The processors the calling thread may run on, in order.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -66,7 +67,10 @@ pub(crate) struct RunArguments {
     pub(crate) json: Option<PathBuf>,
     /// Only these transports; `none` measures the floor alone
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub(crate) transports: Option<Vec<String>>,
+    pub(crate) transports: Option<Vec<Selected>>,
+    /// Print the table in Markdown, the environment beneath it, and nothing else
+    #[arg(long)]
+    pub(crate) markdown: bool,
 }
 
 /// Arguments of `lab serve`.
@@ -82,8 +86,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_enum, default_value_t = Protocol::Frame)]
     pub(crate) protocol: Protocol,
     /// Event loops [default: one per processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = |text: &str| whole::<u16>(text, 1, 1024), allow_negative_numbers = true)]
     pub(crate) loops: Option<u16>,
+    /// How connections come to loops
+    #[arg(long, value_enum, default_value_t = Accept::Each)]
+    pub(crate) accept: Accept,
     /// Whether an idle loop polls before it sleeps
     #[arg(long, value_enum, default_value_t = ServerSpin::Never)]
     pub(crate) spin: ServerSpin,
@@ -91,7 +98,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_enum, default_value_t = Trigger::Lt)]
     pub(crate) trigger: Trigger,
     /// Largest message accepted, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = |text: &str| whole::<u32>(text, 0, u32::MAX.into()), allow_negative_numbers = true)]
     pub(crate) max_message: u32,
     /// Processors to run on, for instance 0,2-3
     #[arg(long, value_name = "LIST")]
@@ -111,13 +118,13 @@ pub(crate) struct LoadArguments {
     #[arg(long, value_enum, default_value_t = Protocol::Frame)]
     pub(crate) protocol: Protocol,
     /// Connections
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = |text: &str| whole::<u32>(text, 1, u32::MAX.into()), allow_negative_numbers = true)]
     pub(crate) connections: u32,
     /// Requests in flight on each connection
-    #[arg(long, value_name = "D", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, value_name = "D", default_value_t = 1, value_parser = |text: &str| whole::<u32>(text, 1, 65536), allow_negative_numbers = true)]
     pub(crate) depth: u32,
     /// Payload of a request, in bytes
-    #[arg(long, value_name = "S", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(0..=LARGEST_SIZE))]
+    #[arg(long, value_name = "S", default_value_t = 1024, value_parser = |text: &str| whole::<u64>(text, 0, LARGEST_SIZE), allow_negative_numbers = true)]
     pub(crate) size: u64,
     /// How long to measure
     #[arg(long, default_value = "3s", value_parser = duration)]
@@ -126,7 +133,7 @@ pub(crate) struct LoadArguments {
     #[arg(long, default_value = "200ms", value_parser = humantime::parse_duration)]
     pub(crate) warmup: Duration,
     /// Requests per second over all connections; without it, as fast as replies come
-    #[arg(long, value_name = "R", value_parser = rate)]
+    #[arg(long, value_name = "R", value_parser = rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<f64>,
     /// Whether the load polls before it sleeps
     #[arg(long, value_enum, default_value_t = LoadSpin::Never)]
@@ -173,6 +180,24 @@ impl fmt::Display for Transport {
     }
 }
 
+/// One of the names that `--transports` takes: a transport, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Selected(pub(crate) Option<Transport>);
+
+impl FromStr for Selected {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == "none" {
+            return Ok(Self(None));
+        }
+        Transport::from_str(name, false).map(|transport| Self(Some(transport))).map_err(|_| {
+            let known = Transport::value_variants().iter().map(|transport| format!("{transport}, "));
+            format!("the transports are {}none", known.collect::<String>())
+        })
+    }
+}
+
 /// Ways of telling messages apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
@@ -191,6 +216,19 @@ pub(crate) enum ServerSpin {
     Adaptive,
     /// Never sleep
     Always,
+}
+
+/// How the connections of a server come to its event loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accept {
+    /// Every loop listens, and the kernel spreads connections (TCP; a Unix socket is served as by round-robin)
+    Each,
+    /// The first loop accepts, and gives connections to each loop in turn
+    RoundRobin,
+    /// The first loop accepts, and gives a connection to the loop with the fewest
+    Least,
+    /// The first loop accepts, and connections from one IP address share a loop
+    ByAddress,
 }
 
 /// When a load that waits for replies polls instead of sleeping.
@@ -245,6 +283,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("there is nothing to measure in no time".into()) } else { Ok(duration) }
 }
 
+/// A whole number from `least` to `most`.
+fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("not a whole number from {least} to {most}"))
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 1e9 => Ok(rate),
@@ -296,6 +342,8 @@ mod tests {
             ("load", "--connect"),
             ("serve", "--listen"),
             ("load --connect nowhere", "nowhere"),
+            ("load --connect 127.0.0.1:65536", "`65536` is no port"),
+            ("load --connect .:80", "no address is known for the host `.`"),
             ("load --connect 127.0.0.1:1 --connections 0", "connections"),
             ("load --connect 127.0.0.1:1 --depth 0", "depth"),
             ("load --connect 127.0.0.1:1 --rate -5", "-5"),
@@ -305,7 +353,11 @@ mod tests {
             ("load --connect 127.0.0.1:1 --size 9999999999", "size"),
             ("serve --listen 127.0.0.1:1 --loops 0", "loops"),
             ("serve --listen 127.0.0.1:1 --trigger sometimes", "sometimes"),
+            ("serve --listen 127.0.0.1:1 --loops -1", "loops"),
+            ("serve --listen 127.0.0.1:1 --max-message 5G", "whole number from 0 to 4294967295"),
+            ("serve --listen 127.0.0.1:1 --accept sometimes", "round-robin"),
             ("serve --listen 127.0.0.1:1 --cpus 3-1", "cpus"),
+            ("run --transports epoll,pigeon", "'pigeon'"),
         ];
         for (line, culprit) in cases {
             let text = refusal(line);

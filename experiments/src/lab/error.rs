@@ -36,7 +36,7 @@ impl fmt::Display for LabError {
             Self::System { what, source } => write!(f, "{what}: {}", reason(source)),
             Self::Descriptors { needed, limit } => write!(
                 f,
-                "{needed} file descriptors are needed but the hard limit is {limit} (raise it with `ulimit -Hn`)"
+                "{needed} file descriptors are needed but the hard limit is {limit} (root may raise it: `ulimit -Hn {needed}`)"
             ),
             Self::Server { name, detail } => write!(f, "server {name}: {detail}"),
             Self::Load(source) => write!(f, "{source}"),

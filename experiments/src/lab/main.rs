@@ -15,7 +15,7 @@ mod rlimit;
 mod run;
 mod serve;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use cli::{Command, Invocation};
@@ -25,9 +25,13 @@ fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
         Invocation::Run(command) => command,
         Invocation::Print(text) => {
-            // Help that nobody reads any more (a closed pipe) is no failure.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            return ExitCode::SUCCESS;
+            return match std::io::stdout().write_all(text.as_bytes()) {
+                // Help that nobody reads any more (a closed pipe) is no failure.
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                    fail(&LabError::system("write to standard output")(error))
+                }
+                _ => ExitCode::SUCCESS,
+            };
         }
         Invocation::Refuse(line) => {
             let _ = writeln!(std::io::stderr(), "lab: {line}");
@@ -36,11 +40,13 @@ fn main() -> ExitCode {
     };
     match dispatch(command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "lab: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+fn fail(error: &LabError) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "lab: {error}");
+    ExitCode::FAILURE
 }
 
 fn dispatch(command: Command) -> Result<(), LabError> {

@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
 use linkpoll::driver::epoll;
-use linkpoll::net::{Address, Server, ServerBuilder, Usage};
-use linkpoll::reactor::Spin;
+use linkpoll::net::{Accept, Address, Server, ServerBuilder, Usage};
+use linkpoll::reactor::{Placement, Spin};
 use linkpoll::service::{Frame, FrameOptions, Framed, MakeHandler, Peer};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::address::Address as Listen;
 use crate::affinity;
-use crate::cli::{Protocol, ServeArguments, ServerSpin, Transport, Trigger};
+use crate::cli::{self, Protocol, ServeArguments, ServerSpin, Transport, Trigger};
 use crate::control::{self, Stats, Syscalls};
 use crate::error::LabError;
+use crate::rlimit;
 
 /// Serves until SIGINT or SIGTERM, then drains.
 ///
@@ -24,8 +25,10 @@ use crate::error::LabError;
 /// When the address cannot be listened at, or a loop breaks.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<(), LabError> {
     if let Some(cpus) = &arguments.cpus {
-        affinity::pin(&cpus.0).map_err(LabError::system("pin to processors"))?;
+        affinity::obey(cpus)?;
     }
+    rlimit::raise()?;
+    arguments.listen.ensure_free()?;
     // Caught from the start: a signal that comes while the server starts must stop it too.
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(LabError::system("watch for signals"))?;
     let address = match &arguments.listen {
@@ -65,7 +68,13 @@ fn bind(arguments: &ServeArguments, address: &Address, requests: Requests) -> st
         Trigger::Lt => epoll::Trigger::Level,
         Trigger::Et => epoll::Trigger::Edge,
     };
-    let mut builder: ServerBuilder = Server::builder().spin(spin).trigger(trigger);
+    let accept = match arguments.accept {
+        cli::Accept::Each => Accept::EachLoop,
+        cli::Accept::RoundRobin => Accept::OneLoop(Placement::RoundRobin),
+        cli::Accept::Least => Accept::OneLoop(Placement::LeastConnections),
+        cli::Accept::ByAddress => Accept::OneLoop(Placement::ByAddress),
+    };
+    let mut builder: ServerBuilder = Server::builder().spin(spin).trigger(trigger).accept(accept);
     if let Some(loops) = arguments.loops {
         builder = builder.loops(usize::from(loops));
     }

@@ -80,6 +80,13 @@ impl Chain {
         self.first.iter().filter(|first| !first.is_empty()).chain(front).chain(back)
     }
 
+    /// The first piece that has bytes.
+    #[inline]
+    pub(crate) fn first(&mut self) -> Option<&Segment> {
+        self.settle();
+        self.first.as_ref()
+    }
+
     /// The pieces behind the first.
     pub(crate) fn rest(&self) -> vec_deque::Iter<'_, Segment> {
         static NONE: VecDeque<Segment> = VecDeque::new();

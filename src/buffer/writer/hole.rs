@@ -31,8 +31,10 @@ impl OpenHoles {
 
     #[inline]
     fn open(&mut self, place: Place) {
-        if place.len > 0 {
-            self.older.extend(self.newest.replace(place));
+        if place.len > 0
+            && let Some(older) = self.newest.replace(place)
+        {
+            self.older.push(older);
         }
     }
 
@@ -40,7 +42,7 @@ impl OpenHoles {
     #[inline]
     fn close(&mut self, place: Place) -> bool {
         if self.newest == Some(place) {
-            self.newest = self.older.pop();
+            self.newest = if self.older.is_empty() { None } else { self.older.pop() };
             return true;
         }
         let index = self.older.iter().rposition(|other| *other == place);

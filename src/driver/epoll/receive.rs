@@ -43,7 +43,9 @@ impl<K: Kernel> Epoll<K> {
 
     /// Deals with a dead socket that is not read from, which would be reported over and over.
     fn bury(&mut self, Current { key, readiness, .. }: Current) {
-        let Some(slot) = self.slots.get_mut(key).filter(|slot| readiness.is_dead() && !slot.failed) else { return };
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| readiness.is_dead() && !slot.failed) else {
+            return;
+        };
         if slot.ended && !slot.send_ended {
             // Its end was told, and now nothing can be sent either: nobody would ever learn of it otherwise.
             self.fail(key, io::ErrorKind::ConnectionReset.into());

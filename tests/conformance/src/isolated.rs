@@ -24,6 +24,7 @@ pub fn isolated(module: &str, name: &str, body: impl FnOnce()) {
         .stdin(Stdio::null())
         .output()
         .expect("the test's own program runs");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("1 passed"), "{path} in a process of its own:\n{text}");
 }

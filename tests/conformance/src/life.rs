@@ -243,7 +243,8 @@ pub fn bytes_sent_while_connecting_go_out<B: Bed>(bed: &B) {
 
 /// A listener whose queue is full, so that its system answers no further connections.
 fn full_listener() -> (OwnedFd, Address, Vec<TcpStream>) {
-    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    let socket =
+        socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
     bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a port");
     listen(&socket, Backlog::new(1).expect("a short queue")).expect("a listener");
     let bound: SockaddrIn = getsockname(socket.as_raw_fd()).expect("an address");

@@ -63,7 +63,8 @@ pub fn a_burst_is_accepted_whole<B: Bed>(bed: &B) {
     const BURST: usize = 300;
     let mut rig = Rig::new(bed);
     let (_key, address) = listening(&mut rig);
-    let streams: Vec<_> = (0..BURST).map(|_| TcpStream::connect(address).expect("somebody listens")).collect();
+    let streams: Vec<_> =
+        (0..BURST).map(|_| TcpStream::connect(address).expect("somebody listens")).collect();
     rig.until("all of them are accepted", |rig| rig.incoming.len() == BURST);
     drop(streams);
     rig.finish();
@@ -106,7 +107,8 @@ pub fn accepting_goes_on_after_descriptors_ran_out<B: Bed>(bed: &B) {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
     for episode in 1..=3 {
         let before = rig.incoming.len();
-        let streams: Vec<_> = (0..5).map(|_| TcpStream::connect(address).expect("somebody listens")).collect();
+        let streams: Vec<_> =
+            (0..5).map(|_| TcpStream::connect(address).expect("somebody listens")).collect();
         setrlimit(Resource::RLIMIT_NOFILE, 3, hard).expect("the limit can be lowered");
         let accepts = rig.driver.system_calls().accept.get();
         rig.until("the failure is told", |rig| rig.accept_failures == episode);

@@ -6,3 +6,4 @@
 //! interpreter elsewhere runs them against the real thing and the reference side by side.
 
 pub mod buffer;
+pub mod conn;

@@ -212,7 +212,8 @@ fn claim_ids(text: &str) -> BTreeSet<&str> {
     let bytes = text.as_bytes();
     let starts = text.match_indices('-').filter_map(|(dash, _)| {
         let capital = dash.checked_sub(1).filter(|at| bytes[*at].is_ascii_uppercase())?;
-        let alone = capital == 0 || !(bytes[capital - 1].is_ascii_alphanumeric() || bytes[capital - 1] == b'-');
+        let alone =
+            capital == 0 || !(bytes[capital - 1].is_ascii_alphanumeric() || bytes[capital - 1] == b'-');
         let digits = bytes[dash + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         let end = dash + 1 + digits;
         let ends = !bytes.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric());
@@ -269,7 +270,8 @@ fn claims_name_tests_that_exist_and_code_cites_claims_that_exist() {
 
 #[test]
 fn claims_are_read_from_tables() {
-    let line = "| B-1 | no wake is lost | `waker::models::no_wake_lost`, `Waker::wake`, `push` | X-12, UTC-8, A-B |";
+    let line =
+        "| B-1 | no wake is lost | `waker::models::no_wake_lost`, `Waker::wake`, `push` | X-12, UTC-8, A-B |";
     assert_eq!(claim_ids(line), BTreeSet::from(["B-1", "X-12"]));
     assert_eq!(named_tests(line).collect::<Vec<_>>(), ["waker::models::no_wake_lost"]);
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &LoadArguments) -> Result<(), LabError> {
     bar.enable_steady_tick(Duration::from_millis(200));
     // Pinned after the bar's own thread was started, so that drawing stays off these processors.
     if let Some(cpus) = &arguments.cpus {
-        affinity::pin(&cpus.0).map_err(LabError::system("pin to the processors of --cpus"))?;
+        affinity::obey(cpus)?;
     }
     let report = super::run(&Config::from(arguments), &mut |phase| {
         bar.set_message(match phase {

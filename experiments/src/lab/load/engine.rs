@@ -18,7 +18,7 @@ use crate::cli::LoadSpin;
 
 /// Bytes sent or received with one call.
 const BUFFER: usize = 256 << 10;
-/// Without any reply for so long, with requests in flight, the load gives up.
+/// Without any reply for so long, with requests in flight, the load gives up. So long it waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// An adaptive load polls for so long after the last reply before it sleeps: several round trips of a server that
 /// polls too, and no more than a wake-up costs one that sleeps.
@@ -65,7 +65,12 @@ impl Load {
         let depth = config.shape.depth as usize;
         let mut connections = Vec::with_capacity(config.shape.connections as usize);
         for number in 0..config.shape.connections {
-            let socket = open(config, number)?;
+            let socket = config.address.connect(PATIENCE).map_err(|source| LoadError::Connect {
+                address: config.address.clone(),
+                number: number + 1,
+                of: config.shape.connections,
+                source,
+            })?;
             poller.add(&socket, connections.len()).map_err(LoadError::system("epoll_ctl"))?;
             connections.push(Connection::new(connections.len(), socket, depth));
         }
@@ -284,21 +289,4 @@ impl Load {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Opens one connection; a Unix server whose queue is full is asked again.
-fn open(config: &Config, number: u32) -> Result<std::os::fd::OwnedFd, LoadError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match config.address.connect() {
-            Ok(socket) => return Ok(socket),
-            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Err(source) => {
-                let (address, of) = (config.address.clone(), config.shape.connections);
-                return Err(LoadError::Connect { address, number: number + 1, of, source });
-            }
-        }
-    }
 }

@@ -35,25 +35,28 @@ impl fmt::Display for LoadError {
                 write!(f, "connection {connection} was ")?;
                 match cause {
                     None => f.write_str("closed by the server")?,
-                    Some(errno) => write!(f, "lost ({})", errno.desc())?,
+                    Some(errno) => write!(f, "lost ({})", reason(&(*errno).into()))?,
                 }
-                write!(f, ", {outstanding} calls outstanding")
+                write!(f, ", {}", calls(*outstanding))
             }
             Self::Differs { connection, request, offset, outstanding } => write!(
                 f,
-                "the reply to request {request} on connection {connection} differs at byte {offset}, \
-                 {outstanding} calls outstanding"
+                "the reply to request {request} on connection {connection} differs at byte {offset}, {}",
+                calls(*outstanding)
             ),
-            Self::Unasked { connection, outstanding } => write!(
-                f,
-                "connection {connection} received bytes nobody asked for, {outstanding} calls outstanding"
-            ),
-            Self::Stalled { seconds, outstanding } => {
-                write!(f, "no reply for {seconds} s, {outstanding} calls outstanding")
+            Self::Unasked { connection, outstanding } => {
+                write!(f, "connection {connection} received bytes nobody asked for, {}", calls(*outstanding))
             }
-            Self::System { what, errno } => write!(f, "{what}: {}", errno.desc()),
+            Self::Stalled { seconds, outstanding } => {
+                write!(f, "no reply for {seconds} s, {}", calls(*outstanding))
+            }
+            Self::System { what, errno } => write!(f, "{what}: {}", reason(&(*errno).into())),
         }
     }
+}
+
+fn calls(outstanding: usize) -> String {
+    format!("{outstanding} {} outstanding", if outstanding == 1 { "call" } else { "calls" })
 }
 
 impl std::error::Error for LoadError {}

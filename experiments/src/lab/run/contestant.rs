@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::cli::{LoadSpin, ServerSpin, Transport, Variant};
+use crate::cli::{LoadSpin, Selected, ServerSpin, Transport, Variant};
 
 /// One server under one way of waiting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,19 +58,10 @@ impl Contestant {
 }
 
 /// The transports named by `--transports`, or all of them.
-///
-/// # Errors
-/// The name nobody knows.
-pub(crate) fn select(names: Option<&[String]>) -> Result<Vec<Transport>, String> {
-    match names {
-        None => Ok(Transport::value_variants().to_vec()),
-        Some([none]) if none == "none" => Ok(Vec::new()),
-        Some(names) => {
-            let known = |name: &String| {
-                Transport::from_str(name, false).map_err(|_| format!("no transport `{name}`"))
-            };
-            names.iter().map(known).collect()
-        }
+pub(crate) fn select(selected: Option<&[Selected]>) -> Vec<Transport> {
+    match selected {
+        None => Transport::value_variants().to_vec(),
+        Some(selected) => selected.iter().filter_map(|selected| selected.0).collect(),
     }
 }
 
@@ -88,10 +79,14 @@ mod tests {
 
     #[test]
     fn transports_are_chosen_by_name() {
-        assert_eq!(select(None), Ok(Transport::value_variants().to_vec()));
-        assert_eq!(select(Some(&["none".into()])), Ok(Vec::new()));
-        assert_eq!(select(Some(&["epoll".into()])), Ok(vec![Transport::Epoll]));
-        assert_eq!(select(Some(&["pigeon".into()])), Err("no transport `pigeon`".into()));
+        let select = |names: &str| {
+            let names = names.split(',').map(str::parse).collect::<Result<Vec<Selected>, String>>();
+            names.map(|names| select(Some(&names)))
+        };
+        assert_eq!(super::select(None), Transport::value_variants());
+        assert_eq!(select("none"), Ok(Vec::new()));
+        assert_eq!(select("epoll"), Ok(vec![Transport::Epoll]));
+        assert_eq!(select("pigeon"), Err("the transports are epoll, none".into()));
     }
 
     #[test]

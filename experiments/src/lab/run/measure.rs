@@ -83,10 +83,10 @@ pub(crate) fn stage(
         trials.push(start(Contestant::floor(*variant), Role::Trial)?);
     }
     for round in 0..plan.trials {
-        for ((_, costs), entrant) in floors.iter_mut().zip(&mut trials) {
-            told(&entrant.contestant);
-            let window = entrant.measure(plan, stage, round)?;
-            costs.push(window.cpu_per_request());
+        for index in turns(round, trials.len()) {
+            told(&trials[index].contestant);
+            let window = trials[index].measure(plan, stage, round)?;
+            floors[index].1.push(window.cpu_per_request());
             windows.push(window);
         }
     }
@@ -102,9 +102,7 @@ pub(crate) fn stage(
     }
     entrants.push(again);
     for round in 0..stage.pairs {
-        for index in 0..entrants.len() {
-            // There and back, so that no one always follows the same neighbour and slow drift cancels out.
-            let index = if round % 2 == 0 { index } else { entrants.len() - 1 - index };
+        for index in turns(round, entrants.len()) {
             told(&entrants[index].contestant);
             windows.push(entrants[index].measure(plan, stage, round)?);
         }
@@ -113,6 +111,21 @@ pub(crate) fn stage(
         entrant.stop()?;
     }
     Ok(windows)
+}
+
+/// In which order the entrants have their windows. The first one, the floor, begins, or ends, alternately, so that
+/// slow drift cancels out; the others take turns at being next to it, so that the second floor, whose ratio to the
+/// first one is called noise, is no further away from it than what is compared.
+fn turns(round: usize, entrants: usize) -> Vec<usize> {
+    let others = entrants.saturating_sub(1).max(1);
+    let mut turns: Vec<usize> = (0..entrants).collect();
+    if let Some(others_in_turn) = turns.get_mut(1..) {
+        others_in_turn.rotate_left(round / 2 % others);
+    }
+    if round % 2 == 1 {
+        turns.reverse();
+    }
+    turns
 }
 
 impl Entrant {
@@ -144,7 +157,9 @@ impl Entrant {
         let (mut before, mut after) = (None, None);
         let mut load_cpu = 0;
         let server = &mut self.server;
-        // The question for the counters costs the server time; it is asked outside of the span that is charged.
+        // The answer to `stats` comes from another thread of the server on the same processor, so by then its loop
+        // sleeps, and its time, which the kernel brings up to date when a thread sleeps, is exact. Each window is
+        // charged for one answer, some microseconds, whoever the server is.
         let result = self.load.window(plan.warmup, plan.window, &mut |phase| match phase {
             Phase::Connected => {}
             Phase::Begin => {
@@ -153,8 +168,7 @@ impl Entrant {
             }
             Phase::End => {
                 load_cpu = cpu::own_thread().saturating_sub(load_cpu);
-                let time = cpu::time(server.id());
-                after = Some(server.stats().map(|stats| (stats, time)));
+                after = Some(server.stats().map(|stats| (stats, cpu::time(server.id()))));
             }
         });
         let report = result.map_err(|source| LabError::Driven {
@@ -164,6 +178,11 @@ impl Entrant {
         })?;
         let (stats_before, cpu_before) = self.sampled(before)?;
         let (stats_after, cpu_after) = self.sampled(after)?;
+        let requests = stats_after.requests.zip(stats_before.requests).map(|(after, before)| after - before);
+        if let Some(counted) = requests.filter(|counted| *counted != report.requests) {
+            let detail = format!("counted {counted} requests where {} were answered", report.requests);
+            return Err(LabError::Server { name: self.contestant.name.clone(), detail });
+        }
         Ok(Window {
             name: self.contestant.name.clone(),
             spin: self.contestant.spin,
@@ -173,10 +192,7 @@ impl Entrant {
             server_cpu_ns: cpu_after.saturating_sub(cpu_before),
             load_cpu_ns: load_cpu,
             server_syscalls: stats_after.syscalls.since(stats_before.syscalls),
-            server_requests: stats_after
-                .requests
-                .zip(stats_before.requests)
-                .map(|(after, before)| after - before),
+            server_requests: requests,
             report,
         })
     }
@@ -195,5 +211,25 @@ impl Entrant {
     fn stop(self) -> Result<(), LabError> {
         drop(self.load);
         self.server.stop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_closer_to_the_floor_than_its_second_process() {
+        for entrants in 2..6 {
+            let mut distances = vec![0; entrants];
+            for round in 0..2 * (entrants - 1) {
+                let turns = turns(round, entrants);
+                let place = |entrant| turns.iter().position(|turn| *turn == entrant).unwrap();
+                assert!([0, entrants - 1].contains(&place(0)), "{turns:?}");
+                (1..entrants).for_each(|other| distances[other] += place(other).abs_diff(place(0)));
+            }
+            assert!(distances[1..].iter().all(|distance| *distance == distances[1]), "{distances:?}");
+        }
+        assert_eq!([turns(0, 3), turns(1, 3), turns(2, 3)], [[0, 1, 2], [2, 1, 0], [0, 2, 1]]);
     }
 }

@@ -30,25 +30,21 @@ use row::Row;
 /// # Errors
 /// A server that does not start or dies, a wrong reply, too few file descriptors, a file that cannot be written.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), LabError> {
-    let transports = contestant::select(arguments.transports.as_deref()).map_err(LabError::Unavailable)?;
+    let transports = contestant::select(arguments.transports.as_deref());
     let plan = if arguments.quick { Plan::quick(transports.len()) } else { Plan::full() };
     make_room(&plan, transports.len())?;
     let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let destination = Destination::prepare(arguments.json.as_ref(), unix_time)?;
     let environment = Environment::here();
-    print(&format!("{environment}\n"))?;
-    let destination = Destination::open(arguments.json.as_ref(), unix_time)?;
-    let windows = match measure_all(&plan, &transports, environment.server_and_load_cpu) {
-        Ok(windows) => windows,
-        Err(error) => {
-            destination.discard();
-            return Err(error);
-        }
-    };
+    if !arguments.markdown {
+        print(&format!("{environment}\n"))?;
+    }
+    let windows = measure_all(&plan, &transports, environment.server_and_load_cpu)?;
     let stage =
         |shape| windows.iter().filter(move |window| window.shape == shape).cloned().collect::<Vec<_>>();
     let rows: Vec<Row> = plan.stages.iter().flat_map(|each| row::rows(&stage(each.shape))).collect();
-    print(&summary(&plan, &environment, &rows, &windows))?;
-    let path = destination.write(&Record {
+    // Stored first: a closed pipe at the other end of the table must not cost the numbers.
+    let stored = destination.write(&Record {
         unix_time,
         quick: arguments.quick,
         environment: &environment,
@@ -57,8 +53,15 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), LabError> {
         window_seconds: plan.window.as_secs_f64(),
         rows: &rows,
         windows: &windows,
-    })?;
-    print(&format!("raw numbers: {}", path.display()))
+    });
+    let notes = notes(&plan, &environment, &windows);
+    if arguments.markdown {
+        print(&table::markdown(&rows, &notes, &environment))?;
+        stored.map(drop)
+    } else {
+        print(&format!("{}\n\n{}\n", table::plain(&rows), notes.join("\n")))?;
+        print(&format!("raw numbers: {}", stored?.display()))
+    }
 }
 
 /// The widest stage keeps a socket open for every connection of every server that takes part.
@@ -99,26 +102,28 @@ fn measure_all(
     Ok(windows)
 }
 
-fn summary(plan: &Plan, environment: &Environment, rows: &[Row], windows: &[Window]) -> String {
-    let mut text = format!("{}\n\n", table::render(rows));
-    for (name, shape, gain) in row::adaptive_gains(windows) {
-        text += &format!(
-            "{name}, {} connection, depth {}: polling on both ends has {:.2} of the median latency of sleeping\n",
-            shape.connections, shape.depth, gain.median
-        );
-    }
-    text += &format!(
-        "medians of windows of {:.2} s; ratios are medians of ratios within rounds; A/A compares two processes of \
-         the same floor: median (quartiles)\n",
+/// What a reader of the table must know.
+fn notes(plan: &Plan, environment: &Environment, windows: &[Window]) -> Vec<String> {
+    let gains = row::adaptive_gains(windows).into_iter().map(|(name, shape, gain)| {
+        let (connections, depth, gain) = (shape.connections, shape.depth, gain.median);
+        let shape =
+            format!("{connections} connection{}, depth {depth}", if connections == 1 { "" } else { "s" });
+        format!("{name}, {shape}: polling on both ends has {gain:.2} of the median latency of sleeping")
+    });
+    let mut notes: Vec<String> = gains.collect();
+    notes.push(format!(
+        "medians of windows of {:.2} s; ratios to the floor are medians of ratios within rounds",
         plan.window.as_secs_f64()
-    );
+    ));
+    notes.push("A/A compares two processes of the same floor, which is the noise: median (quartiles)".into());
     if environment.server_and_load_cpu.is_none() {
-        text += "server and load shared one processor: nothing was pinned, and polling takes time from the other end\n";
+        let shared = "server and load shared one processor: nothing was pinned, and polling takes time from the other end";
+        notes.push(shared.into());
     }
     if environment.build == "debug" {
-        text += "a debug build: these numbers say nothing, use --release\n";
+        notes.push("a debug build: these numbers say nothing, use --release".into());
     }
-    text
+    notes
 }
 
 fn print(text: &str) -> Result<(), LabError> {

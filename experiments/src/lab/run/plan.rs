@@ -31,8 +31,8 @@ impl Plan {
     /// About three minutes with one transport.
     pub(crate) fn full() -> Self {
         Self {
-            stages: stages(7, 15),
-            trials: 2,
+            stages: stages(8, 16),
+            trials: 3,
             warmup: Duration::from_millis(150),
             window: Duration::from_secs(1),
         }

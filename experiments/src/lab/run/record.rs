@@ -1,7 +1,7 @@
 //! The raw numbers of a run, kept as JSON.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -25,28 +25,34 @@ pub(crate) struct Record<'a> {
     pub(crate) windows: &'a [Window],
 }
 
-/// A file that is opened before the run, so that a path that cannot be written costs no minutes.
+/// Where a record goes. It is tried before the run, so that a path that cannot be written costs no minutes, and
+/// written after it, so that a run that fails leaves nothing behind and harms no earlier record.
 #[derive(Debug)]
-pub(crate) struct Destination {
-    path: PathBuf,
-    file: File,
-}
+pub(crate) struct Destination(PathBuf);
 
 impl Destination {
-    /// Opens `path`, by default a file under `target/lab` named after the time.
+    /// Tries `path`, by default a file under `target/lab` named after the time.
     ///
     /// # Errors
-    /// The file or its directory cannot be created.
-    pub(crate) fn open(path: Option<&PathBuf>, unix_time: u64) -> Result<Self, LabError> {
+    /// The file or its directory cannot be created or written.
+    pub(crate) fn prepare(path: Option<&PathBuf>, unix_time: u64) -> Result<Self, LabError> {
         let path = match path {
             Some(path) => path.clone(),
             None => {
-                fs::create_dir_all("target/lab").map_err(LabError::system("create target/lab"))?;
+                let what = "create target/lab (--json FILE names another place)";
+                fs::create_dir_all("target/lab").map_err(LabError::system(what))?;
                 PathBuf::from(format!("target/lab/run-{unix_time}.json"))
             }
         };
-        let file = File::create(&path).map_err(LabError::system(format!("create {}", path.display())))?;
-        Ok(Self { path, file })
+        let what = format!("create {}", path.display());
+        match File::create_new(&path) {
+            Ok(_) => fs::remove_file(&path).map_err(LabError::system(what))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                drop(File::options().write(true).open(&path).map_err(LabError::system(what))?);
+            }
+            Err(error) => return Err(LabError::system(what)(error)),
+        }
+        Ok(Self(path))
     }
 
     /// Writes the record and returns where it is.
@@ -54,15 +60,10 @@ impl Destination {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn write(self, record: &Record<'_>) -> Result<PathBuf, LabError> {
-        let what = format!("write {}", self.path.display());
-        let mut output = BufWriter::new(self.file);
+        let what = format!("write {}", self.0.display());
+        let mut output = BufWriter::new(File::create(&self.0).map_err(LabError::system(what.clone()))?);
         serde_json::to_writer_pretty(&mut output, record).map_err(LabError::system(what.clone()))?;
         output.flush().map_err(LabError::system(what))?;
-        Ok(self.path)
-    }
-
-    /// Removes the empty file of a run that failed.
-    pub(crate) fn discard(self) {
-        let _ = fs::remove_file(&self.path);
+        Ok(self.0)
     }
 }

@@ -184,7 +184,8 @@ impl<D: Driver> Broken<D> {
                     if std::mem::take(&mut self.favoured) {
                         return None;
                     }
-                    let others: Vec<Key> = self.users.range(u32::MAX / 2..).rev().map(|(_, key)| *key).collect();
+                    let others: Vec<Key> =
+                        self.users.range(u32::MAX / 2..).rev().map(|(_, key)| *key).collect();
                     self.users.retain(|slot, _| *slot < u32::MAX / 2);
                     let told = others.into_iter().zip(self.kept.drain(..));
                     self.due.extend(told.map(|(key, bytes)| Event::Received(key, bytes)));

@@ -1,0 +1,236 @@
+//! What connections are promised, checked against what was noted down.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, Callback, Note, Setup, Why};
+
+/// What is known of one connection.
+#[derive(Debug, Default)]
+struct Conn {
+    accepted: bool,
+    arrived: usize,
+    received: usize,
+    seen: usize,
+    wrote: usize,
+    took: usize,
+    peer_ended: bool,
+    end_seen: bool,
+    broke: bool,
+    shut: bool,
+    gone: bool,
+    opened: bool,
+    eof: bool,
+    drained: bool,
+    /// Nothing more is to be handled.
+    finished: bool,
+    given_up: bool,
+    closed: Option<Why>,
+}
+
+/// Checks a run.
+///
+/// # Errors
+/// What is not as promised, and after which note.
+pub fn audit(setup: Setup, notes: &[Note]) -> Result<(), String> {
+    let mut conns: BTreeMap<usize, Conn> = BTreeMap::new();
+    for (index, note) in notes.iter().enumerate() {
+        follow(setup, &mut conns, note).map_err(|fault| format!("{fault}, at note {index}, {note:?}"))?;
+    }
+    // A peer that is never accepted is promised nothing.
+    for (id, conn) in conns.iter().filter(|(_, conn)| conn.accepted) {
+        check_end(conn).map_err(|fault| format!("{fault}: connection {id}, {conn:?}"))?;
+    }
+    Ok(())
+}
+
+fn require(is_so: bool, fault: &str) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(fault.to_owned()) }
+}
+
+fn follow(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note) -> Result<(), String> {
+    match note {
+        Note::Fault(fault) => return Err(fault.clone()),
+        Note::Accepted(id) => {
+            let conn = conns.entry(*id).or_default();
+            require(!std::mem::replace(&mut conn.accepted, true), "accepted twice")?;
+        }
+        // These may come before the connection is accepted.
+        Note::Arrived(id, n) => conns.entry(*id).or_default().arrived += n,
+        Note::PeerEnded(id) => conns.entry(*id).or_default().peer_ended = true,
+        Note::Broke(id) => conns.entry(*id).or_default().broke = true,
+        Note::Settled => {
+            for (id, conn) in conns.iter().filter(|(_, conn)| conn.accepted) {
+                settled(conn).map_err(|fault| format!("{fault}: connection {id}, {conn:?}"))?;
+            }
+        }
+        _ => return follow_accepted(setup, conns, note),
+    }
+    Ok(())
+}
+
+/// Notes that only a connection that was accepted can have.
+fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note) -> Result<(), String> {
+    let of = |id: &usize| accepted(conns, *id);
+    match note {
+        Note::Received(id, n) => {
+            let conn = of(id)?;
+            require(!conn.gone && conn.closed.is_none() && !conn.end_seen, "received after the end")?;
+            conn.received += n;
+        }
+        Note::EndSeen(id) => {
+            let conn = of(id)?;
+            require(!conn.end_seen, "the end was received twice")?;
+            conn.end_seen = true;
+        }
+        Note::Took(id, n) => {
+            let conn = of(id)?;
+            require(!conn.gone && conn.closed.is_none() && !conn.shut, "sent after the end")?;
+            conn.took += n;
+            require(conn.took <= conn.wrote, "more was sent than written")?;
+        }
+        Note::Shut(id) => {
+            let conn = of(id)?;
+            require(!conn.shut && conn.finished, "the sending direction ended unasked or twice")?;
+            require(conn.took == conn.wrote, "the sending direction ended before everything was sent")?;
+            conn.shut = true;
+        }
+        Note::Gone(id) => of(id)?.gone = true,
+        Note::Called(id, callback, new) => return called(setup, of(id)?, *callback, *new),
+        Note::Answered(id, n, answer) => answered(of(id)?, *n, *answer),
+        Note::Closed(id, why) => return closed(of(id)?, *why),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn accepted(conns: &mut BTreeMap<usize, Conn>, id: usize) -> Result<&mut Conn, String> {
+    let conn = conns.get_mut(&id).filter(|conn| conn.accepted);
+    conn.ok_or_else(|| "a connection that nobody accepted".to_owned())
+}
+
+fn called(setup: Setup, conn: &mut Conn, callback: Callback, new: usize) -> Result<(), String> {
+    require(conn.closed.is_none(), "called after it was closed")?;
+    require(!conn.finished && !conn.given_up, "called after nothing more was to be handled")?;
+    require(conn.opened != (callback == Callback::Open), "opened twice or not at all")?;
+    conn.seen += new;
+    require(conn.seen <= conn.received, "bytes that nobody received")?;
+    if callback != Callback::Drain {
+        require(conn.wrote - conn.took <= setup.marks().0, "called while congested")?;
+    }
+    match callback {
+        Callback::Open => conn.opened = true,
+        Callback::Data => require(!conn.eof, "bytes after the end")?,
+        Callback::Writable => {}
+        Callback::Eof => {
+            require(!conn.eof, "the end told twice")?;
+            require(conn.end_seen, "an end that nobody has seen")?;
+            require(conn.seen == conn.received, "the end told before all bytes before it")?;
+            conn.eof = true;
+        }
+        Callback::Drain => {
+            require(!conn.drained, "drained twice")?;
+            conn.drained = true;
+        }
+    }
+    Ok(())
+}
+
+fn answered(conn: &mut Conn, wrote: usize, answer: Answer) {
+    match answer {
+        Answer::Continue => conn.wrote += wrote,
+        Answer::Finish => {
+            conn.wrote += wrote;
+            conn.finished = true;
+        }
+        Answer::Abort | Answer::Panic | Answer::OpenHole => conn.given_up = true,
+    }
+}
+
+fn closed(conn: &mut Conn, why: Why) -> Result<(), String> {
+    require(conn.closed.is_none(), "closed twice")?;
+    require(conn.opened, "closed before it was opened")?;
+    conn.closed = Some(why);
+    match why {
+        Why::Done => {
+            require(conn.finished, "done, but nobody has finished it")?;
+            require(conn.took == conn.wrote, "done, but not everything was sent")
+        }
+        Why::GivenUp => require(conn.given_up, "given up, but not by its handler"),
+        Why::Broken => require(conn.broke, "broken, but nothing has broken it"),
+        Why::Expired => Ok(()),
+    }
+}
+
+/// Every peer has ended and reads everything: nothing may be left undone.
+fn settled(conn: &Conn) -> Result<(), String> {
+    if conn.closed.is_some() {
+        return Ok(());
+    }
+    require(!conn.broke, "broken, and nobody was told")?;
+    require(!conn.given_up, "given up, and still there")?;
+    require(!conn.finished, "finished, everything can be sent, and still there")?;
+    require(conn.received == conn.arrived, "bytes that were not received")?;
+    require(conn.seen == conn.arrived, "bytes that were not handled")?;
+    require(conn.eof, "an end that was not told")?;
+    require(conn.took == conn.wrote, "bytes that were not sent")
+}
+
+fn check_end(conn: &Conn) -> Result<(), String> {
+    require(conn.closed.is_some(), "never closed")?;
+    require(conn.gone, "its descriptor is still open")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(notes: &[Note]) -> Result<(), String> {
+        audit(Setup(0), notes)
+    }
+
+    #[test]
+    fn a_life_in_order_is_accepted() {
+        let life = [
+            Note::Accepted(0),
+            Note::Called(0, Callback::Open, 0),
+            Note::Answered(0, 0, Answer::Continue),
+            Note::Arrived(0, 5),
+            Note::Received(0, 5),
+            Note::Called(0, Callback::Data, 5),
+            Note::Answered(0, 3, Answer::Continue),
+            Note::Took(0, 3),
+            Note::PeerEnded(0),
+            Note::EndSeen(0),
+            Note::Called(0, Callback::Eof, 0),
+            Note::Answered(0, 0, Answer::Finish),
+            Note::Closed(0, Why::Done),
+            Note::Gone(0),
+        ];
+        assert_eq!(run(&life), Ok(()));
+        for (cut, fault) in [(13, "its descriptor"), (12, "never closed"), (6, "never closed")] {
+            assert!(run(&life[..cut]).is_err_and(|text| text.contains(fault)), "{cut}");
+        }
+        // Without any one of its steps it is not in order. Arrivals are only looked at when all has settled.
+        for left_out in [0, 1, 4, 6, 7, 9, 11, 12, 13] {
+            let rest: Vec<Note> = life
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| *at != left_out)
+                .map(|(_, note)| note.clone())
+                .collect();
+            assert!(run(&rest).is_err(), "without {:?}", life[left_out]);
+        }
+    }
+
+    #[test]
+    fn what_is_left_undone_is_noticed() {
+        let undone = [
+            Note::Accepted(0),
+            Note::Called(0, Callback::Open, 0),
+            Note::Answered(0, 0, Answer::Continue),
+            Note::Arrived(0, 5),
+            Note::Settled,
+        ];
+        assert!(run(&undone).is_err_and(|text| text.contains("not received")));
+    }
+}

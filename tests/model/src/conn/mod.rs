@@ -1,0 +1,23 @@
+//! Programs for connections: what peers, the kernel and handlers do, in which order.
+//!
+//! ```text
+//!   peers:    Connect, Arrive, End, Reset, Room ..      the script of a kernel that is played
+//!   handlers: Decide                                    what the next call of a handler does
+//!   loop:     Turn, Stop
+//! ```
+//!
+//! [`Op`] is the alphabet, [`Program`] a word of it. What happens when a program runs is noted down, and [`audit`]
+//! says whether that is what connections are promised.
+
+mod audit;
+mod note;
+mod op;
+mod pattern;
+mod program;
+pub mod scenarios;
+
+pub use audit::audit;
+pub use note::{Answer, Callback, Note, Why};
+pub use op::{Behaviour, Decision, Op, Size};
+pub use pattern::{Direction, bytes, is_pattern};
+pub use program::{Program, Setup, programs};

@@ -1,0 +1,73 @@
+//! What is noted down while a program runs. Connections are numbered in the order in which their peers connect.
+
+/// A call of a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the calls")]
+pub enum Callback {
+    Open,
+    Data,
+    Writable,
+    Eof,
+    Drain,
+}
+
+/// How a call of a handler ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Goes on.
+    Continue,
+    /// Closes when everything is sent.
+    Finish,
+    /// Gives up.
+    Abort,
+    /// Panics.
+    Panic,
+    /// Goes on, but has left a hole open.
+    OpenHole,
+}
+
+/// Why a connection was closed, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Everything owed was sent.
+    Done,
+    /// The handler gave up or panicked.
+    GivenUp,
+    /// It broke.
+    Broken,
+    /// The time to drain was over.
+    Expired,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The loop has accepted a connection.
+    Accepted(usize),
+    /// The peer has sent bytes.
+    Arrived(usize, usize),
+    /// The peer has ended its direction.
+    PeerEnded(usize),
+    /// The connection cannot be used any more: it was reset, or a call was made to fail.
+    Broke(usize),
+    /// The driver was given bytes.
+    Received(usize, usize),
+    /// The driver was told of the end.
+    EndSeen(usize),
+    /// The driver's bytes were taken.
+    Took(usize, usize),
+    /// The driver has ended its direction.
+    Shut(usize),
+    /// The driver has closed the descriptor.
+    Gone(usize),
+    /// A handler is called, with so many bytes that it has not seen before.
+    Called(usize, Callback, usize),
+    /// A handler has written bytes, and answers.
+    Answered(usize, usize, Answer),
+    /// A handler is told the last.
+    Closed(usize, Why),
+    /// Every peer has ended and reads everything, and the loop has turned often enough to notice.
+    Settled,
+    /// Something that must never be.
+    Fault(String),
+}

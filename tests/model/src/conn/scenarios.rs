@@ -1,0 +1,88 @@
+//! Programs with a name: the seeds of the fuzzer.
+
+use super::{Op, Program, Setup};
+
+const TURN: Op = Op::Turn {};
+
+fn arrive(size: u8) -> Op {
+    Op::Arrive { conn: 0, size }
+}
+
+fn end() -> Op {
+    Op::End { conn: 0 }
+}
+
+fn room(size: u8) -> Op {
+    Op::Room { conn: 0, size }
+}
+
+fn decide(write: u8, how: u8) -> Op {
+    Op::Decide { conn: 0, consume: 255, write, how }
+}
+
+/// All of them.
+#[must_use]
+pub fn all() -> Vec<(&'static str, Program)> {
+    let connect = |behaviour| [Op::Connect { behaviour }, TURN];
+    let scenarios: Vec<(&str, u8, Vec<Op>)> = vec![
+        ("echo", 0, [&connect(0)[..], &[room(15), arrive(5), TURN, arrive(9), TURN, end(), TURN]].concat()),
+        ("end_with_data_edge", 5, [&connect(0)[..], &[room(15), arrive(14), end(), TURN, TURN]].concat()),
+        (
+            "end_while_congested",
+            0,
+            [&connect(0)[..], &[arrive(13), TURN, arrive(5), end(), TURN, room(15), TURN]].concat(),
+        ),
+        (
+            "pause_and_resume_edge",
+            1,
+            [&connect(0)[..], &[arrive(13), TURN, arrive(13), room(11), TURN, room(15), TURN]].concat(),
+        ),
+        (
+            "reset_while_flushing",
+            0,
+            [&connect(1)[..], &[decide(15, 0), arrive(5), TURN, Op::Reset { conn: 0 }, TURN]].concat(),
+        ),
+        ("reset_after_end", 0, [&connect(7)[..], &[end(), TURN, Op::Reset { conn: 0 }, TURN, TURN]].concat()),
+        ("panic_in_data", 0, [&connect(0)[..], &[decide(5, 3), arrive(5), TURN, arrive(5), TURN]].concat()),
+        ("open_hole", 0, [&connect(0)[..], &[decide(5, 4), arrive(5), TURN, TURN]].concat()),
+        (
+            "stop_while_flushing",
+            0,
+            [&connect(1)[..], &[decide(15, 0), arrive(5), TURN, Op::Stop {}, TURN, room(15), TURN]].concat(),
+        ),
+        ("drain_outlived", 16, [&connect(24)[..], &[Op::Stop {}, TURN, arrive(5), TURN]].concat()),
+        (
+            "linger_without_time",
+            8,
+            [&connect(1)[..], &[decide(5, 0), room(15), arrive(5), TURN, TURN]].concat(),
+        ),
+        (
+            "short_sends_edge",
+            1,
+            [
+                &connect(0)[..],
+                &[Op::ShortSends { conn: 0, size: 4 }, room(15), arrive(13), TURN, room(15), TURN],
+            ]
+            .concat(),
+        ),
+        (
+            "late_bytes_edge",
+            1,
+            [&connect(0)[..], &[Op::ArriveLate { conn: 0, size: 5 }, room(15), arrive(5), TURN, TURN]]
+                .concat(),
+        ),
+        (
+            "send_fails",
+            0,
+            [&connect(0)[..], &[Op::FailSend { conn: 0, how: 1 }, arrive(5), TURN, TURN]].concat(),
+        ),
+        ("vanished_before_accept", 0, [&[Op::Vanish {}][..], &connect(0), &[arrive(5), TURN]].concat()),
+        (
+            "announced_message",
+            0,
+            [&connect(64)[..], &[decide(0, 5), arrive(10), TURN, arrive(15), TURN, room(15), end(), TURN]]
+                .concat(),
+        ),
+    ];
+    scenarios.into_iter().map(|(name, setup, ops)| (name, Program { setup: Setup(setup), ops })).collect()
+}

@@ -1,0 +1,166 @@
+//! A handler that does what a program says, and notes down what it sees.
+
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::sync::mpsc::Sender;
+
+use linkpoll::buffer::{Segment, SegmentWriter};
+use linkpoll::conn::CloseReason;
+use linkpoll::service::{Flow, Handler, Io};
+use linkpoll_model::conn::{Answer, Behaviour, Callback, Decision, Direction, Note, Why, bytes, is_pattern};
+
+/// Bytes written at once are at most so many when they are an echo.
+const LARGEST_ECHO: usize = 1 << 17;
+
+pub(super) struct Scripted {
+    id: usize,
+    behaviour: Behaviour,
+    decisions: VecDeque<Decision>,
+    notes: Sender<Note>,
+    consumed: usize,
+    seen: usize,
+    wrote: usize,
+    calls: usize,
+}
+
+impl Scripted {
+    pub(super) fn new(
+        id: usize,
+        behaviour: Behaviour,
+        decisions: VecDeque<Decision>,
+        notes: Sender<Note>,
+    ) -> Self {
+        Self { id, behaviour, decisions, notes, consumed: 0, seen: 0, wrote: 0, calls: 0 }
+    }
+
+    fn note(&self, note: Note) {
+        self.notes.send(note).expect("the notes are read later");
+    }
+
+    fn fault(&self, fault: &str) {
+        self.note(Note::Fault(format!("connection {}: {fault}", self.id)));
+    }
+
+    fn call(&mut self, callback: Callback, io: &mut Io<'_>) -> Flow {
+        self.calls += 1;
+        self.look(callback, io);
+        let decision = if callback == Callback::Open { None } else { self.decisions.pop_front() };
+        let all = io.input().len();
+        let consume = decision.map_or(all, |it| all * usize::from(it.consume) / 255);
+        self.consume(io, consume);
+        let echo = if self.behaviour.echoes() { consume.min(LARGEST_ECHO) } else { 0 };
+        let write = decision.map_or(echo, |it| it.write.bytes());
+        self.write(io.output(), write);
+        if self.behaviour.announces() {
+            io.want(self.calls * 9973 % 100_000);
+        }
+        let answer = decision.and_then(Decision::answer).unwrap_or_else(|| self.usual(callback));
+        self.note(Note::Answered(self.id, write, answer));
+        self.answer(answer, io)
+    }
+
+    /// Notes the call down, and checks that the input goes on where it was.
+    fn look(&mut self, callback: Callback, io: &mut Io<'_>) {
+        let input = io.input();
+        let mut at = self.consumed;
+        let mut sound = true;
+        for segment in input.segments() {
+            sound &= is_pattern(self.id, Direction::In, at, segment);
+            at += segment.len();
+        }
+        if at < self.seen {
+            self.fault("bytes that were not consumed are gone");
+        }
+        let new = at.saturating_sub(self.seen);
+        self.seen = at;
+        self.note(Note::Called(self.id, callback, new));
+        if !sound {
+            self.fault("other bytes than the peer's, or another order");
+        }
+    }
+
+    fn consume(&mut self, io: &mut Io<'_>, n: usize) {
+        let input = io.input();
+        let sound = if self.behaviour.joins() {
+            input.next(n).is_ok_and(|read| is_pattern(self.id, Direction::In, self.consumed, read))
+        } else {
+            input.skip(n).is_ok()
+        };
+        self.consumed += n;
+        if !sound {
+            self.fault("bytes could not be read");
+        }
+    }
+
+    /// Writes in one of the ways there are.
+    fn write(&mut self, output: &mut SegmentWriter, n: usize) {
+        let written = bytes(self.id, Direction::Out, self.wrote, n);
+        let result = match (self.calls % 3, written.first_chunk::<4>()) {
+            (0, _) => output.append(Segment::from(written)),
+            (1, Some(first)) => output
+                .hole(4)
+                .and_then(|hole| output.write(&written[4..]).and_then(|()| output.fill(hole, first))),
+            _ => output.write(&written),
+        };
+        if result.is_err() {
+            self.fault("bytes could not be written");
+        }
+        self.wrote += n;
+    }
+
+    fn usual(&self, callback: Callback) -> Answer {
+        let goes_on = match callback {
+            Callback::Eof => self.behaviour.outlives_eof(),
+            Callback::Drain => self.behaviour.outlives_drain(),
+            Callback::Open | Callback::Data | Callback::Writable => true,
+        };
+        if goes_on { Answer::Continue } else { Answer::Finish }
+    }
+
+    fn answer(&self, answer: Answer, io: &mut Io<'_>) -> Flow {
+        match answer {
+            Answer::Continue => Flow::Continue,
+            Answer::Finish => Flow::CloseWhenSent,
+            Answer::Abort => Flow::Abort("as decided".into()),
+            // Without the message that a panic prints.
+            Answer::Panic => resume_unwind(Box::new("as decided")),
+            Answer::OpenHole => match io.output().hole(3) {
+                Ok(_left_open) => Flow::Continue,
+                Err(error) => Flow::from(error),
+            },
+        }
+    }
+}
+
+impl Handler for Scripted {
+    fn open(&mut self, io: &mut Io<'_>) -> Flow {
+        self.call(Callback::Open, io)
+    }
+
+    fn data(&mut self, io: &mut Io<'_>) -> Flow {
+        self.call(Callback::Data, io)
+    }
+
+    fn writable(&mut self, io: &mut Io<'_>) -> Flow {
+        self.call(Callback::Writable, io)
+    }
+
+    fn eof(&mut self, io: &mut Io<'_>) -> Flow {
+        self.call(Callback::Eof, io)
+    }
+
+    fn drain(&mut self, io: &mut Io<'_>) -> Flow {
+        self.call(Callback::Drain, io)
+    }
+
+    fn closed(self: Box<Self>, why: CloseReason) {
+        let why = match why {
+            CloseReason::PeerEnded | CloseReason::Finished | CloseReason::Stopped => Why::Done,
+            CloseReason::Aborted(_) | CloseReason::Panicked => Why::GivenUp,
+            CloseReason::Broken(_) => Why::Broken,
+            CloseReason::DrainExpired => Why::Expired,
+            other => return self.fault(&format!("closed for an unknown reason, {other}")),
+        };
+        self.note(Note::Closed(self.id, why));
+    }
+}

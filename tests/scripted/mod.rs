@@ -1,0 +1,167 @@
+//! Runs connection programs: a real loop on a real driver, around a kernel that is played.
+
+mod handler;
+mod kernel;
+mod socket;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use linkpoll::conn::Marks;
+use linkpoll::driver::epoll::{Epoll, EpollOptions, Trigger};
+use linkpoll::net::Address;
+use linkpoll::reactor::{LoopOptions, Maker, Reactor, Turn};
+use linkpoll::service::Peer;
+use linkpoll::sync::Arc;
+use linkpoll_model::conn::{Behaviour, Decision, Note, Op, Program, Setup, audit};
+
+use handler::Scripted;
+use kernel::{Kernel, Order};
+
+/// Turns after which everything that can happen by itself has happened.
+const SETTLING: usize = 40;
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Runs a program and says what is not as promised.
+pub fn run(program: &Program) -> Result<(), String> {
+    let (notes, noted) = channel();
+    let mut run = Run::new(program, notes);
+    for op in &program.ops {
+        run.play(*op);
+    }
+    run.settle();
+    let finished = run.stop();
+    drop(run);
+    let notes: Vec<Note> = noted.try_iter().collect();
+    finished.and_then(|()| audit(program.setup, &notes)).map_err(|fault| {
+        let notes: Vec<String> =
+            notes.iter().enumerate().map(|(at, note)| format!("{at}: {note:?}")).collect();
+        format!("{fault}\n{}", notes.join("\n"))
+    })
+}
+
+struct Run {
+    reactor: Reactor<Epoll<Kernel>>,
+    orders: Sender<Order>,
+    notes: Sender<Note>,
+    connected: usize,
+    stopped: bool,
+}
+
+impl Run {
+    fn new(program: &Program, notes: Sender<Note>) -> Self {
+        let Setup(_) = program.setup;
+        let (orders, ordered) = channel();
+        let (high, low) = program.setup.marks();
+        let options = LoopOptions {
+            marks: Marks { high, low },
+            linger_limit: if program.setup.lingers_not() { Duration::ZERO } else { LONG },
+            drain_limit: if program.setup.drains_not() { Duration::ZERO } else { LONG },
+            ..LoopOptions::default()
+        };
+        let driver = driver(program.setup, ordered, notes.clone());
+        let mut reactor = Reactor::new(driver, options, Arc::default(), maker(program, notes.clone()));
+        // The listener is real, but nobody ever connects to it: its connections come from the played kernel.
+        let any_port = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        reactor.listen(&any_port, false).expect("a port can be had");
+        Self { reactor, orders, notes, connected: 0, stopped: false }
+    }
+
+    fn play(&mut self, op: Op) {
+        match op {
+            Op::Turn {} => drop(self.turn()),
+            Op::Stop {} => {
+                self.reactor.stopper().stop();
+                self.stopped = true;
+            }
+            Op::Connect { .. } => {
+                self.order(Order::Connect(self.connected));
+                self.connected += 1;
+            }
+            Op::Vanish {} => self.order(Order::Vanish),
+            Op::Decide { .. } => {}
+            Op::Arrive { conn, .. }
+            | Op::ArriveLate { conn, .. }
+            | Op::End { conn }
+            | Op::Reset { conn }
+            | Op::Room { conn, .. }
+            | Op::ShortSends { conn, .. }
+            | Op::FailSend { conn, .. }
+            | Op::FailReceive { conn, .. }
+            | Op::Spurious { conn, .. } => {
+                if let Some(conn) = usize::from(conn).checked_rem(self.connected) {
+                    self.order(Order::Play(conn, op));
+                }
+            }
+        }
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.send(order).expect("the kernel is there");
+    }
+
+    fn turn(&mut self) -> Turn {
+        self.reactor.turn().expect("the kernel never fails to wait")
+    }
+
+    /// Lets every peer read and end, and looks whether anything is left undone. Not for a loop that is stopping: it
+    /// leaves undone what it likes.
+    fn settle(&mut self) {
+        self.order(Order::Settle);
+        for _ in 0..SETTLING {
+            self.turn();
+        }
+        if !self.stopped {
+            self.notes.send(Note::Settled).expect("the notes are read later");
+        }
+    }
+
+    /// Stops, first in an orderly way and then at once. Both must come to an end.
+    fn stop(&mut self) -> Result<(), String> {
+        self.reactor.stopper().stop();
+        let drained = (0..SETTLING).any(|_| self.turn() == Turn::Finished);
+        self.reactor.stopper().stop_now();
+        let finished = drained || (0..SETTLING).any(|_| self.turn() == Turn::Finished);
+        // The descriptors that were closed last are noticed here.
+        self.order(Order::Look);
+        self.turn();
+        let metrics = self.reactor.handle().metrics;
+        let (opened, closed) = (metrics.opened.get(), metrics.closed.get());
+        match (finished, opened == closed) {
+            (false, _) => Err("the loop does not end".to_owned()),
+            (_, false) => Err(format!("{opened} connections were opened and {closed} closed")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn driver(setup: Setup, orders: Receiver<Order>, notes: Sender<Note>) -> Epoll<Kernel> {
+    let options = EpollOptions {
+        trigger: if setup.edge() { Trigger::Edge } else { Trigger::Level },
+        receive_budget: setup.budget(),
+        ..EpollOptions::default()
+    };
+    Epoll::with_kernel(Kernel::new(orders, notes), options).expect("the kernel refuses nothing")
+}
+
+/// Makes handlers with the decisions that the program has for each.
+fn maker(program: &Program, notes: Sender<Note>) -> Maker {
+    let mut scripts: Vec<(Behaviour, VecDeque<Decision>)> = Vec::new();
+    for op in &program.ops {
+        if let Op::Connect { behaviour } = op {
+            scripts.push((Behaviour(*behaviour), VecDeque::new()));
+        }
+        if let Some((conn, decision)) = op.decision()
+            && let Some(conn) = usize::from(conn).checked_rem(scripts.len())
+        {
+            scripts[conn].1.push_back(decision);
+        }
+    }
+    Box::new(move |peer: &Peer| {
+        let id = socket::id_of(&peer.address);
+        let (behaviour, decisions) = scripts[id].clone();
+        Box::new(Scripted::new(id, behaviour, decisions, notes.clone()))
+    })
+}
