@@ -1,89 +1,26 @@
 //! The program from outside: exit codes, single lines on standard error, and loads against real servers.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![expect(unsafe_code, reason = "how a signal is met is changed")]
+
+mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use serde_json::Value;
 
-fn lab(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lab"));
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn output(arguments: &[&str]) -> Output {
-    lab(arguments).output().unwrap()
-}
-
-/// Asserts the exit code and that standard error is one line that starts with `lab: `; returns that line.
-fn failure(output: &Output, code: i32) -> String {
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    assert!(text.starts_with("lab: ") && text.trim_end().lines().count() == 1, "{text:?}");
-    text.trim_end().to_string()
-}
-
-fn report(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn signal(process: u32, signal: Signal) {
-    kill(Pid::from_raw(i32::try_from(process).unwrap()), signal).unwrap();
-}
-
-/// A running `lab floor`, killed at the end of its test.
-struct Floor {
-    child: Child,
-    output: BufReader<std::process::ChildStdout>,
-    address: String,
-}
-
-impl Floor {
-    fn start(listen: &str, variant: &str) -> Self {
-        let mut child = lab(&["floor", "--listen", listen, "--variant", variant]).spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on ").expect("an address").to_string();
-        Self { child, output, address }
-    }
-
-    fn stats(&mut self) -> Value {
-        self.child.stdin.as_mut().unwrap().write_all(b"stats\n").unwrap();
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-
-    fn load(&self, more: &[&str]) -> Command {
-        lab(&[&["load", "--connect", &self.address, "--json", "--warmup", "0s"], more].concat())
-    }
-}
-
-impl Drop for Floor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn socket_path(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("lab-{}-{name}.sock", std::process::id()))
-}
+use support::{Server, eventually, failure, lab, output, outstanding, path, report, signal};
 
 #[test]
 fn closed_loops_of_every_shape_are_verified() {
     for variant in ["own", "shared"] {
-        let floor = Floor::start("127.0.0.1:0", variant);
+        let floor = Server::floor("127.0.0.1:0", variant);
         for (connections, depth, size) in
             [("1", "1", "0"), ("3", "4", "1024"), ("40", "1", "17"), ("2", "3", "300000")]
         {
@@ -99,14 +36,14 @@ fn closed_loops_of_every_shape_are_verified() {
 
 #[test]
 fn an_open_loop_sends_exactly_what_is_planned() {
-    let floor = Floor::start("127.0.0.1:0", "shared");
+    let floor = Server::floor("127.0.0.1:0", "shared");
     let planned = ["--connections", "4", "--depth", "2", "--rate", "2000", "--duration", "500ms"];
     assert_eq!(report(&floor.load(&planned).output().unwrap())["requests"], 1000);
 }
 
 #[test]
 fn an_open_loop_charges_a_pause_to_every_request_it_delayed() {
-    let floor = Floor::start("127.0.0.1:0", "shared");
+    let floor = Server::floor("127.0.0.1:0", "shared");
     let load = floor.load(&["--rate", "1000", "--duration", "1s"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(300));
     signal(floor.child.id(), Signal::SIGSTOP);
@@ -120,8 +57,8 @@ fn an_open_loop_charges_a_pause_to_every_request_it_delayed() {
 
 #[test]
 fn unix_sockets_are_paths() {
-    let path = socket_path("load");
-    let floor = Floor::start(path.to_str().unwrap(), "own");
+    let path = path("load.sock");
+    let floor = Server::floor(path.to_str().unwrap(), "own");
     assert_eq!(floor.address, path.to_str().unwrap());
     let mut load = floor.load(&["--connections", "5", "--depth", "2", "--duration", "100ms"]);
     assert!(report(&load.output().unwrap())["requests"].as_u64().unwrap() > 0);
@@ -130,7 +67,7 @@ fn unix_sockets_are_paths() {
 
 #[test]
 fn the_floor_counts_its_system_calls() {
-    let mut floor = Floor::start("127.0.0.1:0", "shared");
+    let mut floor = Server::floor("127.0.0.1:0", "shared");
     let load = ["--rate", "1000", "--duration", "200ms"];
     assert_eq!(report(&floor.load(&load).output().unwrap())["requests"], 200);
     let stats = floor.stats();
@@ -157,7 +94,7 @@ fn a_refused_connection_is_one_line() {
 
 #[test]
 fn a_port_in_use_is_one_line() {
-    let floor = Floor::start("127.0.0.1:0", "shared");
+    let floor = Server::floor("127.0.0.1:0", "shared");
     let line = failure(&output(&["floor", "--listen", &floor.address]), 1);
     assert!(line.contains(&floor.address) && line.contains("already in use"), "{line}");
 }
@@ -170,14 +107,12 @@ fn too_few_descriptors_says_how_many_are_needed() {
 
 #[test]
 fn a_server_killed_during_a_load_leaves_its_calls_outstanding() {
-    let floor = Floor::start("127.0.0.1:0", "own");
+    let floor = Server::floor("127.0.0.1:0", "own");
     let load = floor.load(&["--connections", "8", "--depth", "4", "--duration", "20s"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(300));
     signal(floor.child.id(), Signal::SIGKILL);
     let line = failure(&load.wait_with_output().unwrap(), 1);
-    let outstanding = line.split(", ").last().and_then(|text| text.strip_suffix(" calls outstanding"));
-    let outstanding: u32 = outstanding.expect(&line).parse().unwrap();
-    assert!((1..=32).contains(&outstanding), "{line}");
+    assert!((1..=32).contains(&outstanding(&line)), "{line}");
 }
 
 #[test]
@@ -198,7 +133,7 @@ fn a_wrong_byte_in_a_reply_is_found() {
         let _ = stream.read(&mut frame);
     });
     let line = failure(&output(&["load", "--connect", &address, "--size", "100", "--duration", "20s"]), 1);
-    assert!(line.contains("request 99 on connection 0 differs at byte 50, 1 calls outstanding"), "{line}");
+    assert!(line.contains("request 99 on connection 0 differs at byte 50, 1 call outstanding"), "{line}");
     server.join().unwrap();
 }
 
@@ -238,7 +173,7 @@ fn a_file_that_cannot_be_written_stops_a_run_before_it_starts() {
 
 #[test]
 fn a_run_without_transports_measures_the_floor() {
-    let path = std::env::temp_dir().join(format!("lab-{}-run.json", std::process::id()));
+    let path = path("run.json");
     let output = output(&["run", "--quick", "--transports", "none", "--json", path.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -251,7 +186,30 @@ fn a_run_without_transports_measures_the_floor() {
         assert!(row["server_cpu_ns_per_request"].as_f64().unwrap() > 0.0, "{row}");
     }
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("| transport") && text.contains("raw numbers: "), "{text}");
+    assert!(text.contains("\ntransport ") && text.contains("raw numbers: "), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 160), "{text}");
+}
+
+#[test]
+fn a_run_in_markdown_prints_nothing_else() {
+    let path = path("markdown.json");
+    let run = ["run", "--quick", "--markdown", "--transports", "none", "--json", path.to_str().unwrap()];
+    let output = output(&run);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::remove_file(&path).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let table = text.lines().take_while(|line| !line.is_empty());
+    assert!(text.starts_with("| transport ") && table.count() > 4, "{text}");
+    assert!(text.contains("\n```text\nkernel ") && text.ends_with("```\n"), "{text}");
+}
+
+#[test]
+fn a_record_of_an_earlier_run_survives_one_that_fails() {
+    let (run, servers, path) = run_with_servers("earlier", "numbers");
+    servers.iter().for_each(|server| signal(*server, Signal::SIGKILL));
+    failure(&run.wait_with_output().unwrap(), 1);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "numbers");
+    fs::remove_file(path).unwrap();
 }
 
 /// The servers a run has started and not yet ended.
@@ -260,14 +218,14 @@ fn children(process: u32) -> Vec<u32> {
     list.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
-fn run_with_servers(name: &str) -> (Child, Vec<u32>, PathBuf) {
-    let path = std::env::temp_dir().join(format!("lab-{}-{name}.json", std::process::id()));
-    let run = lab(&["run", "--transports", "none", "--json", path.to_str().unwrap()]).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while children(run.id()).len() < 2 {
-        assert!(Instant::now() < deadline, "no servers");
-        std::thread::sleep(Duration::from_millis(10));
+/// A run and its servers; `earlier` is what the file of its numbers holds before, if there is one.
+fn run_with_servers(name: &str, earlier: &str) -> (Child, Vec<u32>, PathBuf) {
+    let path = path(name);
+    if !earlier.is_empty() {
+        fs::write(&path, earlier).unwrap();
     }
+    let run = lab(&["run", "--transports", "none", "--json", path.to_str().unwrap()]).spawn().unwrap();
+    eventually("two servers", || children(run.id()).len() >= 2);
     std::thread::sleep(Duration::from_millis(300));
     let servers = children(run.id());
     (run, servers, path)
@@ -275,28 +233,34 @@ fn run_with_servers(name: &str) -> (Child, Vec<u32>, PathBuf) {
 
 #[test]
 fn a_server_killed_during_a_run_ends_it_with_one_line() {
-    let (run, servers, path) = run_with_servers("server-killed");
+    let (run, servers, path) = run_with_servers("server-killed", "");
     for server in servers {
         signal(server, Signal::SIGKILL);
     }
     let line = failure(&run.wait_with_output().unwrap(), 1);
     assert!(line.contains("server floor") && line.contains("killed by signal 9"), "{line}");
-    assert!(!path.exists(), "the file of a failed run stays behind");
+    assert!(!path.exists(), "a failed run leaves a file behind");
 }
 
 #[test]
 fn servers_do_not_outlive_a_run() {
-    let (mut run, servers, path) = run_with_servers("run-killed");
-    signal(run.id(), Signal::SIGKILL);
-    run.wait().unwrap();
-    fs::remove_file(path).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let alive = |server: &u32| {
-        // An orphan that nobody has waited for yet is dead all the same.
-        fs::read_to_string(format!("/proc/{server}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-    };
-    while servers.iter().any(alive) {
-        assert!(Instant::now() < deadline, "a server lives on");
-        std::thread::sleep(Duration::from_millis(10));
+    // A shell that starts tests in the background lets them ignore interrupts, and so would the run.
+    // SAFETY: the default action has no handler that could do anything wrong.
+    unsafe {
+        sigaction(Signal::SIGINT, &SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty()))
+    }
+    .unwrap();
+    for how in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let (mut run, servers, path) = run_with_servers("run-killed", "");
+        let told = Instant::now();
+        signal(run.id(), how);
+        run.wait().unwrap();
+        assert!(told.elapsed() < Duration::from_secs(2), "{how} is not heeded promptly");
+        let alive = |server: &u32| {
+            // An orphan that nobody has waited for yet is dead all the same.
+            fs::read_to_string(format!("/proc/{server}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        eventually("no server lives on", || !servers.iter().any(alive));
+        assert!(!path.exists(), "a run that was ended leaves a file behind");
     }
 }

@@ -10,7 +10,7 @@ use crate::sync::shrink;
 
 /// References that a tail adds to the count at a time. Cutting a segment then costs no atomic operation, only
 /// every so many segments one.
-const BATCH: usize = shrink(64, 1);
+const BATCH: usize = shrink(64, 2);
 
 /// The unwritten rest of a block.
 ///

@@ -1,1 +1,205 @@
-//! Models of the claims of this module.
+//! Models of the two handover protocols, through the [`Mailbox`] that is made of both.
+//!
+//! The kernel is a [`FakeBell`]: it blocks, wakes, now and then returns for no reason, and orders nothing that the
+//! code under test has to order itself. Messages lie in tracked loom cells, so a message that is read before it is
+//! published, twice or never is reported.
+
+use crate::handover::{Mailbox, Post};
+use crate::sync::model::{Bound, model};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Bell, FakeBell, Ordering, thread};
+
+/// The bell of a mailbox, which counts how often it was rung.
+struct Counted {
+    bell: FakeBell,
+    rings: AtomicUsize,
+}
+
+struct Handle(Arc<Counted>);
+
+impl Bell for Handle {
+    fn ring(&self) {
+        // ORDERING: Relaxed: the models must not get an edge from the count.
+        self.0.rings.fetch_add(1, Ordering::Relaxed);
+        self.0.bell.ring();
+    }
+}
+
+/// A loop, as far as its mailbox is concerned.
+struct Owner<M> {
+    mailbox: Mailbox<M>,
+    bell: Arc<Counted>,
+    announced: usize,
+    received: Vec<M>,
+}
+
+impl<M: Send + 'static> Owner<M> {
+    fn new() -> Self {
+        let bell = Arc::new(Counted { bell: FakeBell::new(), rings: AtomicUsize::new(0) });
+        let mailbox = Mailbox::new(Box::new(Handle(Arc::clone(&bell))));
+        Self { mailbox, bell, announced: 0, received: Vec::new() }
+    }
+
+    /// Sleeps, unless a message is waiting or `is_done`, and takes what is there.
+    fn turn(&mut self, is_done: impl Fn() -> bool) {
+        self.announced += 1;
+        if self.mailbox.arm() && !is_done() {
+            self.bell.bell.wait();
+        }
+        self.mailbox.disarm();
+        self.mailbox.take(&mut self.received);
+    }
+
+    fn receive(&mut self, count: usize) {
+        while self.received.len() < count {
+            self.turn(|| false);
+        }
+    }
+}
+
+/// A thread that sends messages to an open mailbox.
+fn sender<M: Send + 'static>(
+    post: Post<M>,
+    messages: impl IntoIterator<Item = M> + Send + 'static,
+) -> thread::JoinHandle<()> {
+    thread::spawn(move || messages.into_iter().for_each(|message| assert!(post.send(message).is_ok())))
+}
+
+/// H-1: a message wakes its owner: whatever the owner sees or misses, it never sleeps on a message.
+///
+/// One sender is the whole race of push against sleep: the owner may look before or after the push, with a value
+/// as old as the fences permit. A lost wake-up shows as a deadlock. Absent: a second sender (H-2).
+/// Kills: fence F1 or F2 SeqCst -> AcqRel; Release of the push -> Relaxed; Acquire of `take_all` -> Relaxed.
+#[test]
+fn a_sent_message_always_wakes_its_owner() {
+    model("handover-wakes", Bound::Preemptions(4), || {
+        let mut owner = Owner::new();
+        let sender = sender(owner.mailbox.sender(), [1, 2]);
+        owner.receive(2);
+        assert_eq!(owner.received, [1, 2]);
+        sender.join().unwrap();
+    });
+}
+
+/// H-2: wake-ups coalesce: the bell rings at most once for each announced sleep, however many senders there are.
+///
+/// Two senders race for one flag, and the owner may announce a second sleep between them. Rings are counted where
+/// the kernel would be entered. Absent: order of messages (H-3).
+/// Kills: no ordering, but a flag that is reset by a store, or read without being reset.
+#[test]
+fn a_sleep_is_ended_by_at_most_one_ring() {
+    model("handover-coalesces", Bound::Preemptions(2), || {
+        let mut owner = Owner::new();
+        let senders = [1, 2].map(|message| sender(owner.mailbox.sender(), [message]));
+        owner.receive(2);
+        owner.received.sort_unstable();
+        assert_eq!(owner.received, [1, 2]);
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        // ORDERING: Relaxed: the senders have ended.
+        let rings = owner.bell.rings.load(Ordering::Relaxed);
+        assert!(rings <= owner.announced, "{rings} rings for {} sleeps", owner.announced);
+    });
+}
+
+/// H-3: messages of one sender arrive in the order they were sent, and each arrives once.
+///
+/// The other sender comes between the two messages, before or after them, and the owner takes at any moment, so the
+/// list is reversed in one, two or three parts. Absent: the bell; the owner looks again and again.
+/// Kills: Release of the push -> Relaxed where another push stands on it; Acquire of `take_all` -> Relaxed.
+#[test]
+fn messages_of_one_sender_stay_in_order() {
+    model("handover-order", Bound::Preemptions(3), || {
+        let mut owner = Owner::new();
+        let senders = [sender(owner.mailbox.sender(), vec![1, 2]), sender(owner.mailbox.sender(), vec![7])];
+        while owner.received.len() < 3 {
+            owner.mailbox.take(&mut owner.received);
+            thread::yield_now();
+        }
+        owner.received.retain(|message| *message != 7);
+        assert_eq!(owner.received, [1, 2]);
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+    });
+}
+
+/// H-4: when a mailbox closes, each message is received once or returned to its sender once.
+///
+/// Two senders race one `close`; the owner has taken once before, so a message can be in either batch or come back.
+/// What the owner got is read before any join. Absent: sleep; closing needs no wake-up.
+/// Kills: Acquire of `close` -> Relaxed.
+#[test]
+fn a_message_is_received_once_or_returned_once() {
+    model("handover-close", Bound::Exhaustive, || {
+        let mut owner = Owner::new();
+        let senders = [1, 2].map(|message| {
+            let post = owner.mailbox.sender();
+            thread::spawn(move || post.send(message).err())
+        });
+        owner.mailbox.take(&mut owner.received);
+        owner.mailbox.close(&mut owner.received);
+        let mut all = std::mem::take(&mut owner.received);
+        all.extend(senders.into_iter().filter_map(|sender| sender.join().unwrap()));
+        all.sort_unstable();
+        assert_eq!(all, [1, 2]);
+        owner.mailbox.take(&mut owner.received);
+        assert!(owner.received.is_empty(), "a closed mailbox is empty for ever");
+    });
+}
+
+/// H-5: `wake` ends a sleep for news that the owner finds elsewhere, by the same fences.
+///
+/// The news is a Relaxed word, which the owner looks at between `arm` and its sleep, as a loop does with its other
+/// sources. Nothing but F1 and F2 relates the word to the flag. Absent: messages.
+/// Kills: fence F1 or F2 SeqCst -> AcqRel.
+#[test]
+fn news_from_elsewhere_wakes_the_owner() {
+    model("handover-news", Bound::Exhaustive, || {
+        let mut owner = Owner::<u8>::new();
+        let news = Arc::new(AtomicBool::new(false));
+        let post = owner.mailbox.sender();
+        let other = thread::spawn({
+            let news = Arc::clone(&news);
+            move || {
+                // ORDERING: Relaxed, so that only the fences of the flag can save the owner.
+                news.store(true, Ordering::Relaxed);
+                post.wake();
+            }
+        });
+        // ORDERING: Relaxed, as above.
+        let is_news = || news.load(Ordering::Relaxed);
+        while !is_news() {
+            owner.turn(is_news);
+        }
+        other.join().unwrap();
+    });
+}
+
+/// A message that counts its drops.
+#[derive(Debug)]
+struct Counting(Arc<AtomicUsize>);
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        // ORDERING: Relaxed: the count is read when all threads have ended.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// H-6: a mailbox that is dropped while its senders send loses no message: each is dropped exactly once.
+///
+/// A message is in the list, on its way into it, or comes back; nodes are tracked, so one that stays behind is
+/// reported as a leak. Absent: an owner that closes first (H-4).
+/// Kills: Acquire of `close` -> Relaxed.
+#[test]
+fn a_dropped_mailbox_drops_each_message_once() {
+    model("handover-drop", Bound::Preemptions(3), || {
+        let owner = Owner::new();
+        let drops = Arc::new(AtomicUsize::new(0));
+        let senders = [0, 1].map(|_| {
+            let (post, message) = (owner.mailbox.sender(), Counting(Arc::clone(&drops)));
+            thread::spawn(move || drop(post.send(message)))
+        });
+        drop(owner);
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        // ORDERING: Relaxed: the senders have ended.
+        assert_eq!(drops.load(Ordering::Relaxed), 2);
+    });
+}

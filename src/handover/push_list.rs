@@ -2,7 +2,8 @@
 //!
 //! The list is a stack of nodes linked through themselves. Nodes are never popped one by one, so the ABA problem
 //! cannot arise: a pusher whose compare-and-swap succeeds has linked its node to the list as it then is, whatever
-//! has happened in between.
+//! has happened in between. Its guess may by then be the address of another, newer node, so links are followed by
+//! address, with the provenance that a node exposes when it is pushed, and not with that of the guess.
 //!
 //! States of `head`: null (empty), a node (the newest), or [`closed`](PushList::close) (no more pushes, for ever).
 #![expect(unsafe_code, reason = "an intrusive list links nodes through raw pointers")]
@@ -42,6 +43,7 @@ impl<N: Linked> PushList<N> {
     pub(crate) unsafe fn push(&self, node: NonNull<N>) -> Result<(), Closed> {
         // ORDERING: Relaxed, no partner: the value is a guess that the compare-exchange below confirms.
         let mut head = self.head.load(Ordering::Relaxed);
+        node.as_ptr().expose_provenance();
         loop {
             if head == Self::closed_mark() {
                 return Err(Closed);
@@ -111,10 +113,11 @@ impl<N: Linked> Iterator for Taken<N> {
         let node = NonNull::new(self.head)?;
         // SAFETY: the node was pushed, so it is valid, and taking it gave us the only access.
         let link = N::link(unsafe { node.as_ref() });
-        self.head = link.with(|next| {
+        let next = link.with(|next| {
             // SAFETY: as above; the Acquire of the taking swap ordered the pusher's write before this read.
             unsafe { *next }
         });
+        self.head = ptr::with_exposed_provenance_mut(next.addr());
         Some(node)
     }
 }

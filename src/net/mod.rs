@@ -2,6 +2,7 @@
 
 mod builder;
 mod server;
+mod socket_file;
 
 pub use crate::reactor::Stopper;
 pub use crate::sys::Address;

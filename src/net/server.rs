@@ -20,6 +20,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use super::socket_file::SocketFile;
 use super::{Accept, Address, ServerBuilder};
 use crate::driver::{Driver, SystemCalls};
 use crate::reactor::{
@@ -27,6 +28,7 @@ use crate::reactor::{
 };
 use crate::service::MakeHandler;
 use crate::sync::Arc;
+use crate::sys;
 
 /// What one loop has counted.
 #[derive(Clone, Debug)]
@@ -40,9 +42,17 @@ pub struct Usage {
 /// A running server. Dropping it stops it, as [`Stopper::stop`], and waits for it to end.
 pub struct Server {
     address: Address,
+    file: Option<SocketFile>,
     stopper: Stopper,
     usage: Vec<Usage>,
     threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+/// What is known of a server once it accepts.
+struct Started {
+    address: Address,
+    stopper: Stopper,
+    usage: Vec<Usage>,
 }
 
 struct Ready<S> {
@@ -103,9 +113,8 @@ impl Server {
             let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a loop panicked")));
             result = result.and(ended);
         }
-        if let Address::Unix(path) = &self.address {
-            // The file may have been removed or replaced by somebody else; then there is nothing to do.
-            drop(std::fs::remove_file(path));
+        if let Some(file) = self.file.take() {
+            file.remove();
         }
         result
     }
@@ -117,29 +126,55 @@ impl Server {
         factory: impl Fn(usize) -> io::Result<D> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let word: Arc<StopWord> = Arc::default();
-        let make = Arc::new(make);
-        let factory = Arc::new(factory);
         let mut threads = Vec::new();
-        for index in 0..builder.loops {
-            let make = Arc::clone(&make);
-            let maker: Maker = Box::new(move |peer| Box::new(make.make(peer)));
-            let factory = Arc::clone(&factory);
-            threads.push(spawn(index, builder.options, Arc::clone(&word), maker, move || factory(index))?);
+        let started = set_up(builder, address, make, factory, &word, &mut threads);
+        // Without their channels, loops that are not started yet end.
+        let threads: Vec<_> = threads.into_iter().map(|thread| thread.join).collect();
+        match started {
+            Ok(Started { address, stopper, usage }) => {
+                let file = SocketFile::at(&address);
+                Ok(Self { address, file, stopper, usage, threads })
+            }
+            Err(error) => {
+                // They have nothing to tell but that they have ended.
+                threads.into_iter().for_each(|thread| drop(thread.join()));
+                Err(error)
+            }
         }
-        let mut loops = Vec::new();
-        for thread in &threads {
-            loops.push(thread.ready.recv().map_err(|_| gone())??);
-        }
-        let handles: Vec<_> = loops.iter().map(|ready| ready.handle.clone()).collect();
-        let wakes = handles.iter().map(|handle| Box::new(handle.post.clone()) as _).collect();
-        let stopper = Stopper::new(word, wakes);
-        let address = begin(builder.accept, address, &threads, &handles, &stopper)?;
-        let usage = loops
-            .into_iter()
-            .map(|ready| Usage { metrics: ready.handle.metrics, system_calls: ready.system_calls })
-            .collect();
-        Ok(Self { address, stopper, usage, threads: threads.into_iter().map(|thread| thread.join).collect() })
     }
+}
+
+/// Makes the loops, and lets them listen. After an error those that already run have been stopped.
+fn set_up<D: Driver + 'static>(
+    builder: &ServerBuilder,
+    address: &Address,
+    make: impl MakeHandler,
+    factory: impl Fn(usize) -> io::Result<D> + Send + Sync + 'static,
+    word: &Arc<StopWord>,
+    threads: &mut Vec<Thread<D::Socket>>,
+) -> io::Result<Started> {
+    let make = Arc::new(make);
+    let factory = Arc::new(factory);
+    for index in 0..builder.loops {
+        let make = Arc::clone(&make);
+        let maker: Maker = Box::new(move |peer| Box::new(make.make(peer)));
+        let factory = Arc::clone(&factory);
+        threads.push(spawn(index, builder.options, Arc::clone(word), maker, move || factory(index))?);
+    }
+    let mut loops = Vec::new();
+    for thread in &*threads {
+        loops.push(thread.ready.recv().map_err(|_| gone())??);
+    }
+    let handles: Vec<_> = loops.iter().map(|ready| ready.handle.clone()).collect();
+    let wakes = handles.iter().map(|handle| Box::new(handle.post.clone()) as _).collect();
+    let stopper = Stopper::new(Arc::clone(word), wakes);
+    let begun = begin(builder.accept, address, threads, &handles, &stopper);
+    let address = begun.inspect_err(|_| stopper.stop_now())?;
+    let usage = loops
+        .into_iter()
+        .map(|ready| Usage { metrics: ready.handle.metrics, system_calls: ready.system_calls })
+        .collect();
+    Ok(Started { address, stopper, usage })
 }
 
 impl Drop for Server {
@@ -161,6 +196,15 @@ impl fmt::Debug for Server {
     }
 }
 
+/// Stops all loops when one has ended other than by being stopped: by an error, or by a panic.
+struct StopOthers(Stopper);
+
+impl Drop for StopOthers {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 fn gone() -> io::Error {
     io::Error::other("a loop ended while it was set up")
 }
@@ -178,6 +222,9 @@ fn begin<S>(
         (Accept::EachLoop, Address::Unix(_)) => (false, Some(Placement::RoundRobin)),
         (Accept::OneLoop(placement), _) => (false, Some(placement)),
     };
+    if share && threads.len() > 1 {
+        sys::require_free(address)?;
+    }
     let mut bound = address.clone();
     for (index, thread) in threads.iter().enumerate() {
         let placer = match placement {
@@ -223,11 +270,10 @@ fn spawn<D: Driver + 'static>(
             return Ok(());
         }
         drop((started, tell_listening));
-        let ended = reactor.run();
-        if ended.is_err() {
-            start.stopper.stop();
-        }
-        ended
+        let others = StopOthers(start.stopper);
+        reactor.run()?;
+        std::mem::forget(others);
+        Ok(())
     })?;
     Ok(Thread { join, ready, start, listening })
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Reactor;
 use super::slots::Entry;
-use crate::conn::{Act, Arrival, CloseReason};
+use crate::conn::{Act, Arrival, CloseReason, Phase};
 use crate::driver::{Driver, Event, Key};
 
 impl<D: Driver> Reactor<D> {
@@ -46,9 +46,13 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// Closes a connection, for a reason that counts unless there was one before.
+    /// Closes a connection, for a reason that counts unless there was one before. That everything is sent is no
+    /// reason any more when it was not.
     pub(super) fn close(&mut self, key: Key, reason: CloseReason) {
         let Some(connection) = self.slots.connection(key) else { return };
+        if connection.automaton.phase() == Phase::Flushing {
+            connection.reason = None;
+        }
         connection.blame(reason);
         let act = connection.automaton.close();
         self.carry_out(key, act);

@@ -26,11 +26,11 @@ pub struct LoopMetrics {
 }
 
 impl LoopMetrics {
-    /// Connections there are now.
+    /// About how many connections there are now: the difference of two counters that are not read at the same
+    /// instant, and exact once the loop is at rest.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        // `closed` first: it must not be newer than `opened`.
-        let closed = self.closed.get();
-        self.opened.get().saturating_sub(closed)
+        // The counters order nothing, so `closed` may be seen newer than `opened`, and be larger.
+        self.opened.get().saturating_sub(self.closed.get())
     }
 }

@@ -1,9 +1,10 @@
 //! Handlers: code that runs on a connection's loop.
 //!
-//! The order of calls is `open`, then any number of `data` and `writable`, then at most one `eof` and at most one
-//! `drain`, then `closed`, which is always the last, and comes exactly once, also after a panic. No call runs at the
-//! same time as another of the same loop, so a handler needs no locks and need not be `Send`. It must not block: it
-//! would block every connection of its loop.
+//! The order of calls is `open`, then any number of `data` and `writable`, then `closed`, which is always the last,
+//! and comes exactly once, also after a panic. In between come at most one `eof`, after which no new bytes do, and at
+//! most one `drain`. After a call that has ended the connection, in whichever way, only `closed` comes. No call runs
+//! at the same time as another of the same loop, so a handler needs no locks and need not be `Send`. It must not
+//! block: it would block every connection of its loop.
 
 use std::fmt;
 

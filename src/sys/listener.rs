@@ -49,6 +49,19 @@ pub(crate) fn listen(address: &Address, reuse_port: bool) -> io::Result<(OwnedFd
     Ok((fd, bound))
 }
 
+/// Whether a port is free, as an error if it is not. Listeners that share a port find it free as long as all others
+/// share it, too; this also fails when those are somebody else's.
+pub(crate) fn require_free(address: &Address) -> io::Result<()> {
+    let family = if matches!(address, Address::Tcp(tcp) if tcp.is_ipv6()) {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    Ok(bind(fd.as_raw_fd(), &address.storage()?)?)
+}
+
 /// Removes a socket file whose server is gone: connecting to it is refused.
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt as _;

@@ -20,7 +20,7 @@ pub use address::Address;
 pub(crate) use epoll::Epoll;
 pub use epoll::{Interest, Readiness, Ready};
 pub(crate) use event_fd::EventFd;
-pub(crate) use listener::{accept, listen};
+pub(crate) use listener::{accept, listen, require_free};
 pub(crate) use map::Map;
 pub(crate) use stream::{
     connect, connect_result, is_of_one_connection, receive, receive_two, send, shutdown_send,

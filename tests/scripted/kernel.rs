@@ -40,6 +40,10 @@ pub(super) struct Kernel {
     /// Connections that wait to be accepted; none for those that have gone.
     queue: VecDeque<Option<usize>>,
     listener: Option<(RawFd, u64, Interest)>,
+    /// The token of the connection that was closed last, and whether it is to be reported once more: a duplicate of
+    /// its descriptor in another process keeps it watched.
+    ghost: Option<u64>,
+    haunts: bool,
     /// Something to be watched in its turn, and the bell's descriptor.
     own: UnixStream,
     bell: RawFd,
@@ -48,7 +52,9 @@ pub(super) struct Kernel {
 impl Kernel {
     pub(super) fn new(orders: Receiver<Order>, notes: Sender<Note>) -> Self {
         let own = UnixStream::pair().expect("a pair of sockets").0;
-        Self { orders, notes, sockets: Vec::new(), queue: VecDeque::new(), listener: None, own, bell: -1 }
+        let sockets = Vec::new();
+        let queue = VecDeque::new();
+        Self { orders, notes, sockets, queue, listener: None, ghost: None, haunts: false, own, bell: -1 }
     }
 
     fn note(&self, notes: impl IntoIterator<Item = Note>) {
@@ -65,12 +71,13 @@ impl Kernel {
                 self.queue.push_back(Some(id));
             }
             Order::Vanish => self.queue.push_back(None),
+            Order::Play(_, Op::Spurious { bits, .. }) if bits % 4 == 3 => self.haunts = true,
             Order::Play(id, op) => {
-                let note = self.sockets[id].play(op);
-                self.note(note);
+                let notes = self.sockets[id].play(op);
+                self.note(notes);
             }
             Order::Settle => {
-                let notes: Vec<Note> = self.sockets.iter_mut().filter_map(Socket::settle).collect();
+                let notes: Vec<Note> = self.sockets.iter_mut().flat_map(Socket::settle).collect();
                 self.note(notes);
             }
             Order::Look => {}
@@ -78,8 +85,12 @@ impl Kernel {
     }
 
     fn look(&mut self) {
-        let gone: Vec<Note> = self.sockets.iter_mut().filter_map(Socket::look).collect();
-        self.note(gone);
+        for index in 0..self.sockets.len() {
+            if let Some(gone) = self.sockets[index].look() {
+                self.ghost = Some(self.sockets[index].token);
+                self.note([gone]);
+            }
+        }
     }
 
     /// The connection of a descriptor. Of two with the same number the younger is meant: the older is closed.
@@ -125,6 +136,11 @@ impl linkpoll::driver::epoll::Kernel for Kernel {
             && !self.queue.is_empty()
         {
             ready.push(Ready::new(token, Readiness::RECEIVE));
+        }
+        if std::mem::take(&mut self.haunts)
+            && let Some(token) = self.ghost
+        {
+            ready.push(Ready::new(token, Readiness::HANGUP.and(Readiness::ERROR)));
         }
         let room = ready.capacity() - ready.len();
         let reports = self.sockets.iter_mut().filter_map(|socket| {

@@ -25,7 +25,7 @@ const SETTLING: usize = 40;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Runs a program and says what is not as promised.
-pub fn run(program: &Program) -> Result<(), String> {
+pub(crate) fn run(program: &Program) -> Result<(), String> {
     let (notes, noted) = channel();
     let mut run = Run::new(program, notes);
     for op in &program.ops {
@@ -52,7 +52,6 @@ struct Run {
 
 impl Run {
     fn new(program: &Program, notes: Sender<Note>) -> Self {
-        let Setup(_) = program.setup;
         let (orders, ordered) = channel();
         let (high, low) = program.setup.marks();
         let options = LoopOptions {

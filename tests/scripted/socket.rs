@@ -101,21 +101,20 @@ impl Socket {
     }
 
     /// Something happens at the other end. Answers what is to be noted.
-    pub(super) fn play(&mut self, op: Op) -> Option<Note> {
+    pub(super) fn play(&mut self, op: Op) -> Vec<Note> {
         match op {
-            Op::Arrive { size, .. } => return self.arrive(Size(size).bytes()),
+            Op::Arrive { size, .. } => return Vec::from_iter(self.arrive(Size(size).bytes())),
             Op::ArriveLate { size, .. } if !self.ended && !self.dead => self.late += Size(size).bytes(),
             Op::End { .. } if !self.ended && !self.dead => {
                 // What was to come late comes before the end.
-                let late = std::mem::take(&mut self.late);
-                self.waiting += late;
+                let late = self.arrive_late();
                 self.ended = true;
                 self.wake(Readiness::RECEIVE);
-                return Some(Note::PeerEnded(self.id));
+                return late.into_iter().chain([Note::PeerEnded(self.id)]).collect();
             }
             Op::Reset { .. } if !self.dead => {
                 self.break_down(nix_free::ECONNRESET);
-                return Some(Note::Broke(self.id));
+                return vec![Note::Broke(self.id)];
             }
             Op::Room { size, .. } => self.make_room(Size(size).bytes()),
             Op::ShortSends { size, .. } => self.at_most = Size(size).bytes().max(1),
@@ -127,11 +126,11 @@ impl Socket {
             }
             _ => {}
         }
-        None
+        Vec::new()
     }
 
     /// The peer reads everything, and ends.
-    pub(super) fn settle(&mut self) -> Option<Note> {
+    pub(super) fn settle(&mut self) -> Vec<Note> {
         self.fail_send = None;
         self.fail_receive = None;
         self.make_room(usize::MAX / 2);

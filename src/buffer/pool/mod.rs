@@ -15,8 +15,9 @@
 //! * **Foreign drop.** The dropper pushes the block onto the return list ([`PushList`]); the owner collects the list
 //!   when its own runs out. The push publishes the dropper's reads, so the owner may rewrite the bytes.
 //! * **Closed pool.** When the pool goes away it closes the list. A dropper that finds it closed subtracts its block
-//!   from the slab's count of blocks still out; whoever brings that count to zero frees the slab. The pool subtracts
-//!   its free blocks in the same way, so there is no moment at which nobody, or two, are responsible.
+//!   from the slab's count of shares; whoever brings that count to zero frees the slab. The pool subtracts its free
+//!   blocks in the same way, together with a share of its own, without which droppers could free a slab that the pool
+//!   is still looking at. So there is no moment at which nobody, or two, are responsible.
 //! * **Starved owner.** At its limit the owner arms a [`SleepFlag`] and collects once more. A dropper that sees the
 //!   flag rings the owner's bell: either the owner finds the block, or the dropper finds the flag.
 //! * **Giving memory back.** Blocks of one size live in slabs; one wholly free slab per size is kept, a second is
@@ -41,7 +42,7 @@ const CLASSES: [usize; 5] =
     [shrink(4 << 10, 2), shrink(16 << 10, 4), shrink(64 << 10, 6), shrink(256 << 10, 8), shrink(1 << 20, 10)];
 
 /// Blocks of one size are mapped together, about this many bytes at a time.
-const SLAB: usize = shrink(256 << 10, 2);
+const SLAB: usize = shrink(256 << 10, 4);
 
 /// How a pool behaves.
 pub struct PoolOptions {

@@ -162,8 +162,8 @@ impl State {
         }
         self.usage.mapped -= shape.bytes();
         self.usage.free -= shape.bytes();
-        // SAFETY: every block of the slab is free, so none is in use and nobody answers for one.
-        unsafe { Slab::settle(slab, shape.count) };
+        // SAFETY: this is the owner's thread, and the slab has just left all lists.
+        unsafe { Slab::settle_owner(slab) };
     }
 
     /// Takes in what other threads have given back.
@@ -180,12 +180,9 @@ impl State {
         }
         self.closed = true;
         for slab in std::mem::take(&mut self.slabs) {
-            // SAFETY: the slab is in the list, so it is not settled yet; this is the owner's thread.
-            let free = unsafe { Slab::with_list(slab, |list| list.free) };
-            if free > 0 {
-                // SAFETY: the free blocks are in use nowhere, and `closed` keeps them from being settled again.
-                unsafe { Slab::settle(slab, free) };
-            }
+            // SAFETY: this is the owner's thread, which has not answered for the slab yet, since that is in the list;
+            // `closed` keeps blocks from being put back or taken.
+            unsafe { Slab::settle_owner(slab) };
         }
         self.classes = Default::default();
     }

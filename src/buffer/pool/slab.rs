@@ -33,7 +33,8 @@ unsafe impl Linked for PoolBlock {
 pub(super) struct Slab {
     shape: Shape,
     shared: Arc<Shared>,
-    /// Blocks whose end nobody has answered for yet; counts down once the pool is closed.
+    /// Shares that nobody has answered for yet: one for each block, and one for the owner, which keeps the slab in
+    /// place while the owner looks at it. Counts down once the pool is closed.
     remaining: AtomicUsize,
     /// INVARIANT: touched by the owner's thread only.
     list: UnsafeCell<FreeList>,
@@ -76,7 +77,7 @@ impl Slab {
         let slab = NonNull::from(Box::leak(Box::new(Self {
             shape: Shape { class, count, size },
             shared: Arc::clone(shared),
-            remaining: AtomicUsize::new(count),
+            remaining: AtomicUsize::new(count + 1),
             list: UnsafeCell::new(FreeList { head: ptr::null_mut(), free: 0, index: 0 }),
             blocks: NonNull::dangling(),
             _map: map,
@@ -167,18 +168,36 @@ impl Slab {
         Some(block)
     }
 
-    /// Answers for `blocks` blocks of a slab whose pool is closed (or of a slab that is wholly free), and frees the
-    /// slab if they were the last.
+    /// Answers for the owner and for the blocks on the free list, and frees the slab if no block is out.
     ///
     /// # Safety
-    /// The blocks are in use nowhere, and nobody has answered for them before.
-    pub(super) unsafe fn settle(slab: NonNull<Self>, blocks: usize) {
-        // SAFETY: the blocks to answer for keep the slab alive.
+    /// As [`with_list`](Self::with_list). From now on no block is put on the free list or taken off it, and the owner
+    /// does not touch the slab again.
+    pub(super) unsafe fn settle_owner(slab: NonNull<Self>) {
+        // SAFETY: the caller's promise.
+        let free = unsafe { Self::with_list(slab, |list| list.free) };
+        // SAFETY: the free blocks are in use nowhere and stay where they are, so nobody else answers for them.
+        unsafe { Self::settle(slab, free + 1) }
+    }
+
+    /// Answers for one block of a slab whose pool is closed, and frees the slab if that was the last share.
+    ///
+    /// # Safety
+    /// The block is in use nowhere, and nobody has answered for it before.
+    unsafe fn settle_block(slab: NonNull<Self>) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::settle(slab, 1) }
+    }
+
+    /// # Safety
+    /// Nobody has answered for these shares before, or uses what they stand for.
+    unsafe fn settle(slab: NonNull<Self>, shares: usize) {
+        // SAFETY: the shares to answer for keep the slab alive.
         let this = unsafe { slab.as_ref() };
-        // ORDERING: AcqRel: Release gives this thread's use of the blocks to whoever frees the slab; Acquire takes
-        // in the use of all who answered before. The partner is the same operation in other threads.
-        if this.remaining.fetch_sub(blocks, Ordering::AcqRel) == blocks {
-            // SAFETY: every block is answered for, so nobody can reach the slab, which was leaked as a box.
+        // ORDERING: AcqRel: Release gives this thread's use of the slab to whoever frees it; Acquire takes in the use
+        // of all who answered before. The partner is the same operation in other threads.
+        if this.remaining.fetch_sub(shares, Ordering::AcqRel) == shares {
+            // SAFETY: every share is answered for, so nobody can reach the slab, which was leaked as a box.
             drop(unsafe { Box::from_raw(slab.as_ptr()) });
         }
     }
@@ -188,7 +207,10 @@ impl Drop for Slab {
     fn drop(&mut self) {
         let blocks = NonNull::slice_from_raw_parts(self.blocks, self.shape.count);
         // SAFETY: the slice was leaked as a box in `map`, and every block is settled.
-        drop(unsafe { Box::from_raw(blocks.as_ptr()) });
+        let blocks = unsafe { Box::from_raw(blocks.as_ptr()) };
+        // For the model checker: unmapping ends the bytes, and the owner has touched the list for the last time.
+        blocks.iter().for_each(|block| block.header.retire());
+        self.list.with_mut(|_| ());
     }
 }
 
@@ -204,7 +226,7 @@ unsafe fn release(header: NonNull<Header>) {
         // SAFETY: this is the owner's thread.
         if unsafe { shared.with_state(|state| state.is_closed()) } {
             // SAFETY: the pool is closed, and this block was not among those it answered for.
-            unsafe { Slab::settle(slab, 1) };
+            unsafe { Slab::settle_block(slab) };
         } else {
             // SAFETY: this is the owner's thread; the pool is open, so it keeps `shared` alive.
             unsafe { shared.with_state(|state| state.put_back(block)) };
@@ -216,7 +238,7 @@ unsafe fn release(header: NonNull<Header>) {
     // SAFETY: the block is valid and ours alone.
     if unsafe { shared.returns.push(block) }.is_err() {
         // SAFETY: the pool is closed, and this block was not among those it answered for.
-        unsafe { Slab::settle(slab, 1) };
+        unsafe { Slab::settle_block(slab) };
         return;
     }
     if shared.starved.take()

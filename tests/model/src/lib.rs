@@ -7,3 +7,6 @@
 
 pub mod buffer;
 pub mod conn;
+pub mod frame;
+#[cfg(test)]
+mod seeds;

@@ -70,34 +70,33 @@ fn follow(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note) -> Resul
 
 /// Notes that only a connection that was accepted can have.
 fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note) -> Result<(), String> {
-    let of = |id: &usize| accepted(conns, *id);
     match note {
         Note::Received(id, n) => {
-            let conn = of(id)?;
+            let conn = accepted(conns, *id)?;
             require(!conn.gone && conn.closed.is_none() && !conn.end_seen, "received after the end")?;
             conn.received += n;
         }
         Note::EndSeen(id) => {
-            let conn = of(id)?;
+            let conn = accepted(conns, *id)?;
             require(!conn.end_seen, "the end was received twice")?;
             conn.end_seen = true;
         }
         Note::Took(id, n) => {
-            let conn = of(id)?;
+            let conn = accepted(conns, *id)?;
             require(!conn.gone && conn.closed.is_none() && !conn.shut, "sent after the end")?;
             conn.took += n;
             require(conn.took <= conn.wrote, "more was sent than written")?;
         }
         Note::Shut(id) => {
-            let conn = of(id)?;
+            let conn = accepted(conns, *id)?;
             require(!conn.shut && conn.finished, "the sending direction ended unasked or twice")?;
             require(conn.took == conn.wrote, "the sending direction ended before everything was sent")?;
             conn.shut = true;
         }
-        Note::Gone(id) => of(id)?.gone = true,
-        Note::Called(id, callback, new) => return called(setup, of(id)?, *callback, *new),
-        Note::Answered(id, n, answer) => answered(of(id)?, *n, *answer),
-        Note::Closed(id, why) => return closed(of(id)?, *why),
+        Note::Gone(id) => accepted(conns, *id)?.gone = true,
+        Note::Called(id, callback, new) => return called(setup, accepted(conns, *id)?, *callback, *new),
+        Note::Answered(id, n, answer) => answered(accepted(conns, *id)?, *n, *answer),
+        Note::Closed(id, why) => return closed(accepted(conns, *id)?, *why),
         _ => {}
     }
     Ok(())
@@ -119,7 +118,7 @@ fn called(setup: Setup, conn: &mut Conn, callback: Callback, new: usize) -> Resu
     }
     match callback {
         Callback::Open => conn.opened = true,
-        Callback::Data => require(!conn.eof, "bytes after the end")?,
+        Callback::Data => require(new == 0 || !conn.eof, "bytes after the end")?,
         Callback::Writable => {}
         Callback::Eof => {
             require(!conn.eof, "the end told twice")?;

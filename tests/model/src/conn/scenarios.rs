@@ -86,3 +86,12 @@ pub fn all() -> Vec<(&'static str, Program)> {
     ];
     scenarios.into_iter().map(|(name, setup, ops)| (name, Program { setup: Setup(setup), ops })).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_fuzzers_seeds_are_the_scenarios() {
+        let programs = super::all().into_iter();
+        crate::seeds::check("conn_events", programs.map(|(name, program)| (name, program.encode())));
+    }
+}

@@ -1,16 +1,19 @@
 //! The command line.
 
+mod choice;
+mod number;
+
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::address::Address;
 use crate::affinity::CpuList;
+pub(crate) use choice::{Accept, LoadSpin, Protocol, Selected, ServerSpin, Transport, Trigger, Variant};
+use number::{duration, rate, whole};
 
 /// Bytes in 1 GiB: no request of a load is larger.
 const LARGEST_SIZE: u64 = 1 << 30;
@@ -165,101 +168,6 @@ pub(crate) struct FloorArguments {
     pub(crate) variant: Variant,
 }
 
-/// Ways of moving bytes that can be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Transport {
-    /// Readiness through epoll
-    Epoll,
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Epoll => "epoll",
-        })
-    }
-}
-
-/// One of the names that `--transports` takes: a transport, or `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Selected(pub(crate) Option<Transport>);
-
-impl FromStr for Selected {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        if name == "none" {
-            return Ok(Self(None));
-        }
-        Transport::from_str(name, false).map(|transport| Self(Some(transport))).map_err(|_| {
-            let known = Transport::value_variants().iter().map(|transport| format!("{transport}, "));
-            format!("the transports are {}none", known.collect::<String>())
-        })
-    }
-}
-
-/// Ways of telling messages apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Protocol {
-    /// A big-endian u32 length, then the payload
-    Frame,
-}
-
-/// When an idle event loop of a server polls instead of sleeping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ServerSpin {
-    /// Sleep at once
-    Never,
-    /// Poll once more, then sleep
-    Once,
-    /// Poll for as long as that has paid off lately
-    Adaptive,
-    /// Never sleep
-    Always,
-}
-
-/// How the connections of a server come to its event loops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Accept {
-    /// Every loop listens, and the kernel spreads connections (TCP; a Unix socket is served as by round-robin)
-    Each,
-    /// The first loop accepts, and gives connections to each loop in turn
-    RoundRobin,
-    /// The first loop accepts, and gives a connection to the loop with the fewest
-    Least,
-    /// The first loop accepts, and connections from one IP address share a loop
-    ByAddress,
-}
-
-/// When a load that waits for replies polls instead of sleeping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LoadSpin {
-    /// Sleep at once
-    Never,
-    /// Poll for a while after the last reply, then sleep
-    Adaptive,
-    /// Never sleep
-    Always,
-}
-
-/// Whose buffer a connection of the floor receives into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Variant {
-    /// 64 KiB for each connection
-    Own,
-    /// 64 KiB for all of them
-    Shared,
-}
-
-/// What a readiness event means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Trigger {
-    /// Level-triggered
-    Lt,
-    /// Edge-triggered
-    Et,
-}
-
 /// Reads the arguments, the program's name first.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
     match Cli::try_parse_from(arguments) {
@@ -276,26 +184,6 @@ fn one_line(message: &str) -> String {
     let paragraph = message.lines().map(str::trim).take_while(|line| !line.is_empty());
     let line = paragraph.collect::<Vec<_>>().join(" ");
     format!("{} (try `lab --help`)", line.strip_prefix("error: ").unwrap_or(&line))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if duration.is_zero() { Err("there is nothing to measure in no time".into()) } else { Ok(duration) }
-}
-
-/// A whole number from `least` to `most`.
-fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<T, String> {
-    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    number
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| format!("not a whole number from {least} to {most}"))
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= 1e9 => Ok(rate),
-        _ => Err("a rate is a number of requests per second above 0".into()),
-    }
 }
 
 #[cfg(test)]

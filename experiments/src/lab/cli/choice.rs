@@ -1,0 +1,101 @@
+//! Arguments that are one of several words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+/// Ways of moving bytes that can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// Readiness through epoll
+    Epoll,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+/// One of the names that `--transports` takes: a transport, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Selected(pub(crate) Option<Transport>);
+
+impl FromStr for Selected {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == "none" {
+            return Ok(Self(None));
+        }
+        Transport::from_str(name, false).map(|transport| Self(Some(transport))).map_err(|_| {
+            let known = Transport::value_variants().iter().map(|transport| format!("{transport}, "));
+            format!("the transports are {}none", known.collect::<String>())
+        })
+    }
+}
+
+/// Ways of telling messages apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// A big-endian u32 length, then the payload
+    Frame,
+}
+
+/// When an idle event loop of a server polls instead of sleeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServerSpin {
+    /// Sleep at once
+    Never,
+    /// Poll once more, then sleep
+    Once,
+    /// Poll for as long as that has paid off lately
+    Adaptive,
+    /// Never sleep
+    Always,
+}
+
+/// How the connections of a server come to its event loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Accept {
+    /// Every loop listens, and the kernel spreads connections (TCP; a Unix socket is served as by round-robin)
+    Each,
+    /// The first loop accepts, and gives connections to each loop in turn
+    RoundRobin,
+    /// The first loop accepts, and gives a connection to the loop with the fewest
+    Least,
+    /// The first loop accepts, and connections from one IP address share a loop
+    ByAddress,
+}
+
+/// When a load that waits for replies polls instead of sleeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LoadSpin {
+    /// Sleep at once
+    Never,
+    /// Poll for a while after the last reply, then sleep
+    Adaptive,
+    /// Never sleep
+    Always,
+}
+
+/// Whose buffer a connection of the floor receives into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Variant {
+    /// 64 KiB for each connection
+    Own,
+    /// 64 KiB for all of them
+    Shared,
+}
+
+/// What a readiness event means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Trigger {
+    /// Level-triggered
+    Lt,
+    /// Edge-triggered
+    Et,
+}

@@ -1,0 +1,38 @@
+//! The file that a Unix socket is bound to.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use super::Address;
+
+/// A socket file that a server has made, and removes when it ends. While it drained another server may have put its
+/// own in the place; that one is left alone.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: [i64; 4],
+}
+
+impl SocketFile {
+    /// The file at an address that was just bound; none for an address without a file.
+    pub(super) fn at(address: &Address) -> Option<Self> {
+        let Address::Unix(path) = address else { return None };
+        let metadata = fs::symlink_metadata(path).ok()?;
+        Some(Self { path: path.clone(), identity: identity(&metadata) })
+    }
+
+    /// Removes the file, if it is still the same.
+    pub(super) fn remove(self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity) {
+            // Whoever was quicker has done what there was to do.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// Numbers of files are used again: only with the time of its making a file is that one.
+fn identity(metadata: &Metadata) -> [i64; 4] {
+    let whole = |n: u64| n.cast_signed();
+    [whole(metadata.dev()), whole(metadata.ino()), metadata.ctime(), metadata.ctime_nsec()]
+}
