@@ -11,10 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, listen, setsockopt,
-    socket, sockopt::ReuseAddr,
-};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, connect, listen, socket};
 
 use crate::error::LabError;
 
@@ -64,22 +61,6 @@ impl Address {
     /// The system's, for instance an address in use. A file already at a Unix path is one, stale or not.
     pub(crate) fn listen(&self) -> Result<(OwnedFd, Self), LabError> {
         self.bind().map_err(LabError::system(format!("listen on {self}")))
-    }
-
-    /// Makes sure that nobody listens at a TCP address. Sockets that share a port (`SO_REUSEPORT`) are not told of
-    /// each other: a second server would take half of the first one's connections.
-    ///
-    /// # Errors
-    /// The system's, for instance an address in use.
-    pub(crate) fn ensure_free(&self) -> Result<(), LabError> {
-        let Self::Tcp(address) = self else { return Ok(()) };
-        let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
-        let try_to_bind = || {
-            let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-            setsockopt(&socket, ReuseAddr, &true)?;
-            bind(socket.as_raw_fd(), &SockaddrStorage::from(*address))
-        };
-        try_to_bind().map_err(LabError::system(format!("listen on {self}")))
     }
 
     fn bind(&self) -> io::Result<(OwnedFd, Self)> {

@@ -28,7 +28,6 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<(), LabError> {
         affinity::obey(cpus)?;
     }
     rlimit::raise()?;
-    arguments.listen.ensure_free()?;
     // Caught from the start: a signal that comes while the server starts must stop it too.
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(LabError::system("watch for signals"))?;
     let address = match &arguments.listen {

@@ -1,0 +1,12 @@
+//! Servers over real sockets: what an application sees, and what a hostile peer cannot do.
+
+mod client;
+mod echoing;
+mod ending;
+mod limits;
+mod panics;
+mod placing;
+mod recorder;
+mod starting;
+mod stopping;
+mod unix_files;

@@ -1,0 +1,106 @@
+//! The files of Unix sockets: made, replaced, left alone, removed.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use linkpoll::net::{Address, Server};
+use linkpoll::reactor::LoopOptions;
+use linkpoll::service::{Flow, Handler, Io, Peer};
+
+use crate::client::{Client, echo, path, until};
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+/// The file is there while the server is, and is removed when it ends.
+#[test]
+fn the_file_goes_with_its_server() {
+    let path = path("goes");
+    let server = Server::builder().bind(&Address::Unix(path.clone()), echo).expect("a server");
+    assert!(is_socket(&path));
+    assert!(Client::connect(server.address()).echoes(b"there"));
+    drop(server);
+    assert!(!path.exists());
+}
+
+/// The file of a server that is gone is replaced.
+#[test]
+fn a_stale_file_is_replaced() {
+    let path = path("stale");
+    drop(UnixListener::bind(&path).expect("a path"));
+    assert!(is_socket(&path));
+    let server = Server::builder().bind(&Address::Unix(path.clone()), echo).expect("a server");
+    assert!(Client::connect(server.address()).echoes(b"there"));
+}
+
+/// The file of a server that still listens is not touched.
+#[test]
+fn a_live_file_is_refused() {
+    let path = Address::Unix(path("live"));
+    let first = Server::builder().bind(&path, echo).expect("a server");
+    let refused = Server::builder().bind(&path, echo).expect_err("in use");
+    assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+    assert!(Client::connect(first.address()).echoes(b"undisturbed"));
+}
+
+/// A file that is no socket is not touched.
+#[test]
+fn an_ordinary_file_is_left_alone() {
+    let path = path("ordinary");
+    fs::write(&path, "precious").expect("a file");
+    let refused = Server::builder().bind(&Address::Unix(path.clone()), echo).expect_err("in use");
+    assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+    assert_eq!(fs::read_to_string(&path).expect("it is still there"), "precious");
+    fs::remove_file(&path).expect("it is ours");
+}
+
+/// A path that cannot be is an error.
+#[test]
+fn an_impossible_path_is_an_error() {
+    let long = Address::Unix(std::env::temp_dir().join("x".repeat(200)));
+    assert!(Server::builder().bind(&long, echo).is_err());
+    let nowhere = Address::Unix(path("no-directory").join("socket"));
+    assert!(Server::builder().bind(&nowhere, echo).is_err());
+}
+
+/// Stays as long as it may.
+struct Stays;
+
+impl Handler for Stays {
+    fn data(&mut self, _io: &mut Io<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    fn drain(&mut self, _io: &mut Io<'_>) -> Flow {
+        Flow::Continue
+    }
+}
+
+/// A server that takes over the path while its predecessor drains keeps its file when that one ends.
+#[test]
+fn a_successor_keeps_its_file() {
+    let path = path("successor");
+    let options = LoopOptions { drain_limit: Duration::from_secs(3600), ..LoopOptions::default() };
+    let builder = Server::builder().loops(1).options(options);
+    let old = builder.bind(&Address::Unix(path.clone()), |_: &Peer| Stays).expect("a server");
+    let _held = Client::connect(old.address());
+    until("it is open", || old.usage()[0].metrics.opened.get() == 1);
+    let stopper = old.stopper();
+    stopper.stop();
+    // It may take a moment until the old one listens no more.
+    let successor = loop {
+        match Server::builder().loops(1).bind(&Address::Unix(path.clone()), echo) {
+            Ok(server) => break server,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+        }
+    };
+    stopper.stop_now();
+    old.join().expect("an orderly end");
+    assert!(is_socket(&path));
+    assert!(Client::connect(successor.address()).echoes(b"there"));
+}
