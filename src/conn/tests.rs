@@ -162,11 +162,11 @@ impl Expected {
         assert_eq!(automaton.may_call(), open && !self.congested);
         match self.phase {
             Phase::Open => {
-                assert_eq!(self.receiving, !self.congested, "open: received from unless congested")
+                assert_eq!(self.receiving, !self.congested, "open: received from unless congested");
             }
             Phase::Flushing => assert!(!self.receiving && self.unsent > 0, "flushing: what is left is sent"),
             Phase::Lingering => {
-                assert!(self.receiving && self.unsent == 0, "lingering: only the end is missing")
+                assert!(self.receiving && self.unsent == 0, "lingering: only the end is missing");
             }
             Phase::Closing | Phase::Closed => assert_eq!(self.closes, 1),
         }

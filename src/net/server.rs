@@ -196,7 +196,8 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Stops all loops when one has ended other than by being stopped: by an error, or by a panic.
+/// Stops all loops when one ends. Had it been stopped, this does nothing; but it may have ended by an error, or by a
+/// panic.
 struct StopOthers(Stopper);
 
 impl Drop for StopOthers {
@@ -270,10 +271,8 @@ fn spawn<D: Driver + 'static>(
             return Ok(());
         }
         drop((started, tell_listening));
-        let others = StopOthers(start.stopper);
-        reactor.run()?;
-        std::mem::forget(others);
-        Ok(())
+        let _others = StopOthers(start.stopper);
+        reactor.run()
     })?;
     Ok(Thread { join, ready, start, listening })
 }

@@ -117,20 +117,18 @@ impl<D: Driver> Reactor<D> {
         }
         let peer = Peer { address: D::peer(&socket) };
         let key = self.slots.reserve();
+        // Counted from here on, also where nothing comes of it: the acceptor has counted it too.
+        self.metrics.opened.add(1);
         if self.driver.attach(key, socket).is_err() {
             // The socket is closed; nobody knows the connection yet, so nobody is told.
+            self.metrics.closed.add(1);
             self.slots.retire(key);
             return;
         }
-        self.metrics.opened.add(1);
-        let handler = match self.guard(|reactor| (reactor.maker)(&peer)) {
-            Some(handler) => handler,
-            None => {
-                self.metrics.closed.add(1);
-                self.driver.close(key);
-                self.slots.retire(key);
-                return;
-            }
+        let Some(handler) = self.guard(|reactor| (reactor.maker)(&peer)) else {
+            self.slots.insert(key, Entry::Closing);
+            self.driver.close(key);
+            return;
         };
         self.slots.insert(key, Entry::Connection(Connection::new(handler, peer.address, self.options.marks)));
         self.call_open(key);
@@ -147,7 +145,6 @@ impl<D: Driver> Reactor<D> {
             self.slots.keys().filter(|key| matches!(self.slots.get(*key), Some(Entry::Listener))).collect();
         for key in listeners {
             self.driver.close(key);
-            self.slots.remove(key);
         }
     }
 }

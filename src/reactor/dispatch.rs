@@ -86,7 +86,11 @@ impl<D: Driver> Reactor<D> {
 
     /// The driver has closed: the handler learns of it, and the slot becomes free.
     pub(super) fn closed(&mut self, key: Key) {
-        let Some(Entry::Connection(mut connection)) = self.slots.remove(key) else { return };
+        let mut connection = match self.slots.remove(key) {
+            Some(Entry::Connection(connection)) => connection,
+            Some(Entry::Closing) => return self.metrics.closed.add(1),
+            Some(Entry::Listener) | None => return,
+        };
         connection.automaton.closed();
         self.metrics.closed.add(1);
         let reason = connection.reason.map_or(CloseReason::Finished, |reason| *reason);

@@ -8,6 +8,8 @@ use crate::driver::{Key, KeyTable};
 pub(super) enum Entry {
     Listener,
     Connection(Connection),
+    /// A connection that got no handler; it stays until the driver has closed it.
+    Closing,
 }
 
 /// Allocates keys. A key that was given up is used again, under a new generation, after the next

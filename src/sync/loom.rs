@@ -1,4 +1,5 @@
 //! The primitives of the model checker. Each atomic operation passes through the ordering ledger.
+#![expect(clippy::disallowed_types, reason = "what only one thread of a fake uses is outside of the model")]
 
 use std::panic::Location;
 
@@ -172,11 +173,16 @@ impl ThreadToken {
 /// MODEL: an eventfd, and the `epoll_wait` that reports it. The counter is Relaxed, because a system call promises
 /// no ordering of user memory; a fake built on a mutex would add just the edges that the code under test must
 /// bring itself. `Notify` gives the blocking, a clean deadlock report for a lost wake-up, and a spurious return,
-/// which stands for every other reason `epoll_wait` has to return.
+/// which stands for every other reason `epoll_wait` has to return. It also orders the ringer's memory before a sleep
+/// that it ends, so it is only asked when nothing has rung yet: a ring from before the sleep ends it by the counter,
+/// and its notification is thrown away by the next sleep.
 #[derive(Debug)]
 pub struct FakeBell {
     rings: loom::sync::atomic::AtomicUsize,
     notify: loom::sync::Notify,
+    /// Whether `notify` has, or is about to get, a notification of a ring that has ended a sleep by the counter.
+    /// Only the sleeper uses it, so the model checker need not know.
+    late: std::sync::atomic::AtomicBool,
 }
 
 impl Default for FakeBell {
@@ -189,14 +195,30 @@ impl FakeBell {
     /// A silent bell.
     #[must_use]
     pub fn new() -> Self {
-        Self { rings: loom::sync::atomic::AtomicUsize::new(0), notify: loom::sync::Notify::new() }
+        Self {
+            rings: loom::sync::atomic::AtomicUsize::new(0),
+            notify: loom::sync::Notify::new(),
+            late: std::sync::atomic::AtomicBool::new(false),
+        }
     }
 
     /// Sleeps until the bell has rung since the last sleep ended, or returns for no reason.
     pub fn wait(&self) {
-        self.notify.wait();
+        if self.has_rung() {
+            self.late.store(true, Ordering::Relaxed);
+            return;
+        }
+        loop {
+            self.notify.wait();
+            if self.has_rung() || !self.late.swap(false, Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+
+    fn has_rung(&self) -> bool {
         // ORDERING: Relaxed on purpose, see MODEL above.
-        self.rings.swap(0, Ordering::Relaxed);
+        self.rings.swap(0, Ordering::Relaxed) > 0
     }
 }
 
@@ -240,5 +262,33 @@ mod models {
         });
         let seen: Vec<usize> = SEEN.lock().expect("no execution panics").iter().copied().collect();
         assert_eq!(seen, [0, 1, 2]);
+    }
+
+    /// A ring orders nothing: who was woken by it need not see what the ringer did before.
+    ///
+    /// Two ringers each raise a word and ring. That the sleeper wakes to a ring and misses both words must happen in
+    /// some execution, or a loop that sleeps again without another look would pass. It is a model of the fake: when
+    /// `wait` asks `Notify` first, it does not happen. Absent: a flag, which keeps the ringers of a loop apart.
+    /// Kills: no ordering, but a `wait` that does not look at its counter first.
+    #[test]
+    fn a_ring_orders_nothing() {
+        static MISSED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+        model("sync-ring", Bound::Exhaustive, || {
+            let bell = std::sync::Arc::new(FakeBell::new());
+            let words = std::sync::Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+            let ringers = [0, 1].map(|own| {
+                let (bell, words) = (std::sync::Arc::clone(&bell), std::sync::Arc::clone(&words));
+                thread::spawn(move || {
+                    words[own].store(true, Ordering::Relaxed);
+                    bell.ring();
+                })
+            });
+            bell.wait();
+            let rung = bell.late.load(Ordering::Relaxed);
+            let seen = words.iter().any(|word| word.load(Ordering::Relaxed));
+            MISSED.fetch_or(rung && !seen, Ordering::Relaxed);
+            ringers.into_iter().for_each(|ringer| ringer.join().expect("a ringer does not panic"));
+        });
+        assert!(MISSED.load(Ordering::Relaxed), "every ring has shown what came before it");
     }
 }

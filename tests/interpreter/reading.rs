@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{BufRead, IoSlice, Read};
 
 use bytes::Buf;
-use linkpoll::buffer::{Chain, ReadError, Segment, Short};
+use linkpoll::buffer::{ReadError, Segment, Short};
 use linkpoll_model::buffer::{Amount, Count, Letter};
 
 use super::Machine;

@@ -20,8 +20,10 @@ use linkpoll_model::conn::{Behaviour, Decision, Note, Op, Program, Setup, audit}
 use handler::Scripted;
 use kernel::{Kernel, Order};
 
-/// Turns after which everything that can happen by itself has happened.
-const SETTLING: usize = 40;
+/// After so many turns in which nothing happened, nothing more happens by itself.
+const QUIET: usize = 6;
+/// More turns than anything here takes.
+const ENDLESS: usize = 2000;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Runs a program and says what is not as promised.
@@ -105,13 +107,30 @@ impl Run {
         self.reactor.turn().expect("the kernel never fails to wait")
     }
 
+    /// Turns for as long as something happens. Answers whether the loop has ended.
+    fn turn_until_quiet(&mut self) -> bool {
+        let metrics = self.reactor.handle().metrics;
+        let figures =
+            || [&metrics.opened, &metrics.closed, &metrics.received, &metrics.sent].map(|it| it.get());
+        let mut quiet = 0;
+        for _ in 0..ENDLESS {
+            let before = figures();
+            if self.turn() == Turn::Finished {
+                return true;
+            }
+            quiet = if figures() == before { quiet + 1 } else { 0 };
+            if quiet == QUIET {
+                break;
+            }
+        }
+        false
+    }
+
     /// Lets every peer read and end, and looks whether anything is left undone. Not for a loop that is stopping: it
     /// leaves undone what it likes.
     fn settle(&mut self) {
         self.order(Order::Settle);
-        for _ in 0..SETTLING {
-            self.turn();
-        }
+        self.turn_until_quiet();
         if !self.stopped {
             self.notes.send(Note::Settled).expect("the notes are read later");
         }
@@ -120,9 +139,9 @@ impl Run {
     /// Stops, first in an orderly way and then at once. Both must come to an end.
     fn stop(&mut self) -> Result<(), String> {
         self.reactor.stopper().stop();
-        let drained = (0..SETTLING).any(|_| self.turn() == Turn::Finished);
+        let drained = self.turn_until_quiet();
         self.reactor.stopper().stop_now();
-        let finished = drained || (0..SETTLING).any(|_| self.turn() == Turn::Finished);
+        let finished = drained || self.turn_until_quiet();
         // The descriptors that were closed last are noticed here.
         self.order(Order::Look);
         self.turn();

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 
 use linkpoll::driver::epoll::{Epoll, EpollOptions};
 use linkpoll::net::{Accept, Address, Server};
@@ -73,7 +74,8 @@ fn a_loop_that_listens_already_is_stopped_when_another_cannot() {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
         let mut refused = 0;
         // With few descriptors left setting up fails at one point after another.
-        for limit in 3..40 {
+        let free = u64::try_from(lowest_free_descriptor()).expect("a descriptor");
+        for limit in free..free + 40 {
             setrlimit(Resource::RLIMIT_NOFILE, limit, hard).expect("the limit can be lowered");
             let server = Server::builder().loops(3).bind(&Address::Tcp(port), echo);
             setrlimit(Resource::RLIMIT_NOFILE, soft, hard).expect("the limit can be raised");
@@ -84,6 +86,31 @@ fn a_loop_that_listens_already_is_stopped_when_another_cannot() {
             assert_eq!(loops(), 0, "at a limit of {limit} descriptors");
             assert!(TcpStream::connect(port).is_err(), "somebody listens at a limit of {limit} descriptors");
         }
-        assert!((6..37).contains(&refused), "{refused} points");
+        assert!((6..40).contains(&refused), "{refused} points");
     });
+}
+
+/// A server that has ended has given every descriptor back, and so has one that could not start.
+#[test]
+fn no_descriptor_is_left_behind() {
+    isolated(module_path!(), "no_descriptor_is_left_behind", || {
+        let descriptors =
+            || std::fs::read_dir("/proc/self/fd").expect("the descriptors of this process").count();
+        let before = descriptors();
+        for accept in [Accept::EachLoop, Accept::OneLoop(Placement::RoundRobin)] {
+            let server = Server::builder().loops(3).accept(accept).bind(&any_port(), echo).expect("a server");
+            let refused = Server::builder().loops(3).accept(accept).bind(server.address(), echo);
+            assert_eq!(refused.expect_err("in use").kind(), ErrorKind::AddrInUse);
+            let mut clients: Vec<Client> = (0..10).map(|_| Client::connect(server.address())).collect();
+            assert!(clients.iter_mut().all(|client| client.echoes(b"there")));
+            drop(clients);
+            server.stopper().stop();
+            server.join().expect("an orderly end");
+            assert_eq!(descriptors(), before, "{accept:?}");
+        }
+    });
+}
+
+fn lowest_free_descriptor() -> i32 {
+    std::fs::File::open("/dev/null").expect("a device").as_raw_fd()
 }

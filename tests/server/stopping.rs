@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use linkpoll::conn::CloseReason;
-use linkpoll::net::{Accept, Server, Stopper};
+use linkpoll::net::{Accept, Server, ServerBuilder, Stopper};
 use linkpoll::reactor::{LoopOptions, Placement};
 use linkpoll::service::{Flow, Io};
 
@@ -12,6 +12,12 @@ use crate::client::{Client, PATIENCE, addresses, any_port, echo, until, within};
 use crate::recorder::{Recorder, Told};
 
 const LONG: Duration = Duration::from_secs(3600);
+
+/// Connections do not wait for their peers' ends.
+fn hurried() -> ServerBuilder {
+    let options = LoopOptions { linger_limit: Duration::from_millis(5), ..LoopOptions::default() };
+    Server::builder().loops(2).options(options)
+}
 
 fn join(server: Server) {
     within(PATIENCE, "the server ends", || server.join()).expect("an orderly end");
@@ -32,7 +38,7 @@ fn a_stop_right_after_the_start_is_not_lost() {
 /// Stopping again does nothing, also when nothing is left to be stopped.
 #[test]
 fn stopping_twice_is_stopping_once() {
-    let server = Server::builder().loops(2).bind(&any_port(), echo).expect("a server");
+    let server = hurried().bind(&any_port(), echo).expect("a server");
     let mut client = Client::connect(server.address());
     assert!(client.echoes(b"there"));
     let stopper = server.stopper();
@@ -48,7 +54,7 @@ fn stopping_twice_is_stopping_once() {
 #[test]
 fn dropping_a_server_stops_it() {
     for address in addresses("dropped") {
-        let server = Server::builder().loops(2).bind(&address, echo).expect("a server");
+        let server = hurried().bind(&address, echo).expect("a server");
         let mut client = Client::connect(server.address());
         assert!(client.echoes(b"there"));
         let bound = server.address().clone();
@@ -163,7 +169,7 @@ fn a_stop_at_once_does_not_wait() {
 #[test]
 fn a_connection_during_a_stop_is_closed() {
     for _ in 0..20 {
-        let server = Server::builder().loops(2).bind(&any_port(), echo).expect("a server");
+        let server = hurried().bind(&any_port(), echo).expect("a server");
         let clients: Vec<Client> = (0..10).map(|_| Client::connect(server.address())).collect();
         server.stopper().stop();
         join(server);

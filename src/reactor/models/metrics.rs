@@ -14,7 +14,7 @@ use crate::sync::thread;
 /// Kills: no ordering, for there is none; a difference that wraps around.
 #[test]
 fn what_a_loop_counts_can_be_read_at_any_time() {
-    model("loop-metrics", Bound::Exhaustive, || {
+    model("loop-metrics", Bound::Preemptions(3), || {
         let fate = Fate::new();
         let mut it = Loop::new(Manner::Polite);
         let (metrics, stopper) = (it.handle().metrics, it.stopper());

@@ -47,7 +47,7 @@ fn pieces(start: usize, n: usize) -> impl Iterator<Item = &'static [u8]> {
 /// `n` bytes of a connection from position `from` on.
 #[must_use]
 pub fn bytes(conn: usize, direction: Direction, from: usize, n: usize) -> Vec<u8> {
-    pieces(start(conn, direction) + from, n).flatten().copied().collect()
+    pieces(start(conn, direction) + from, n).collect::<Vec<_>>().concat()
 }
 
 /// Whether these are a connection's bytes from position `from` on.
