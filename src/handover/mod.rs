@@ -1,7 +1,7 @@
 //! How threads hand things to a loop: the two lock-free protocols that everything else is made of.
 //!
-//! * [`PushList`]: any thread pushes, one thread takes all. Closing it is sticky.
-//! * [`SleepFlag`]: the owner says that it is about to sleep, a pusher that sees it wakes the owner, and no wake-up
+//! * `PushList`: any thread pushes, one thread takes all. Closing it is sticky.
+//! * `SleepFlag`: the owner says that it is about to sleep, a pusher that sees it wakes the owner, and no wake-up
 //!   is lost or sent twice.
 //!
 //! A [`Mailbox`] is both with messages in it: the way work reaches a loop. The block pool uses both for blocks that

@@ -13,7 +13,8 @@ pub enum Spin {
     Never,
     /// After work, look once, then sleep.
     Once,
-    /// After work, look for a while if that has paid lately; see [`Spinner`].
+    /// After work, look for up to 100 us if that has found work lately, and now and then to find out whether it
+    /// would. The number of processors plays no part.
     Adaptive,
     /// Never sleep.
     Always,

@@ -1,10 +1,4 @@
 //! Handlers: code that runs on a connection's loop.
-//!
-//! The order of calls is `open`, then any number of `data` and `writable`, then `closed`, which is always the last,
-//! and comes exactly once, also after a panic. In between come at most one `eof`, after which no new bytes do, and at
-//! most one `drain`. After a call that has ended the connection, in whichever way, only `closed` comes. No call runs
-//! at the same time as another of the same loop, so a handler needs no locks and need not be `Send`. It must not
-//! block: it would block every connection of its loop.
 
 use std::fmt;
 
@@ -28,7 +22,12 @@ pub enum Flow {
     Abort(HandlerError),
 }
 
-/// One connection's application. See the [module's documentation](self) for the order of calls.
+/// One connection's application: code that runs on the connection's loop.
+///
+/// The order of calls is `open`, then any number of `data` and `writable`, then at most one `eof` and at most one
+/// `drain`, then `closed`, which is always the last, and comes exactly once, also after a panic. No call runs at the
+/// same time as another of the same loop, so a handler needs no locks and need not be `Send`. It must not block: it
+/// would block every connection of its loop.
 pub trait Handler: 'static {
     /// The connection is established.
     fn open(&mut self, io: &mut Io<'_>) -> Flow {

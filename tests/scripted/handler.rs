@@ -21,6 +21,8 @@ pub(super) struct Scripted {
     seen: usize,
     wrote: usize,
     calls: usize,
+    /// It was told that it may write again while bytes wait, so it is to be called with them at once.
+    owed: bool,
 }
 
 impl Scripted {
@@ -30,7 +32,7 @@ impl Scripted {
         decisions: VecDeque<Decision>,
         notes: Sender<Note>,
     ) -> Self {
-        Self { id, behaviour, decisions, notes, consumed: 0, seen: 0, wrote: 0, calls: 0 }
+        Self { id, behaviour, decisions, notes, consumed: 0, seen: 0, wrote: 0, calls: 0, owed: false }
     }
 
     fn note(&self, note: Note) {
@@ -43,6 +45,9 @@ impl Scripted {
 
     fn call(&mut self, callback: Callback, io: &mut Io<'_>) -> Flow {
         self.calls += 1;
+        if std::mem::take(&mut self.owed) && callback != Callback::Data {
+            self.fault("a congestion is over, and the bytes that wait are not handed over");
+        }
         self.look(callback, io);
         let decision = if callback == Callback::Open { None } else { self.decisions.pop_front() };
         let all = self.seen - self.consumed;
@@ -56,6 +61,8 @@ impl Scripted {
         }
         let answer = decision.and_then(Decision::answer).unwrap_or_else(|| self.usual(callback));
         self.note(Note::Answered(self.id, write, answer));
+        let waiting = !io.input().is_empty() && !io.is_congested();
+        self.owed = callback == Callback::Writable && answer == Answer::Continue && waiting;
         self.answer(answer, io)
     }
 

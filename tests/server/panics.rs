@@ -131,7 +131,8 @@ fn a_panic_while_a_handler_is_made_costs_one_connection() {
     };
     let server = Server::builder().loops(1).bind(&any_port(), make).expect("a server");
     assert!(Client::connect(server.address()).is_closed());
-    assert!(Client::connect(server.address()).echoes(b"served"));
+    let mut next = Client::connect(server.address());
+    assert!(next.echoes(b"served"));
     let metrics = &server.usage()[0].metrics;
     assert_eq!((metrics.opened.get(), metrics.closed.get(), metrics.panics.get()), (2, 1, 1));
     assert_eq!(counted.try_iter().count(), 2);

@@ -35,7 +35,7 @@ pub struct Case<B> {
 
 macro_rules! suite {
     ($d:tt $($module:ident { $($case:ident),+ $(,)? })+) => {
-        /// All cases but those of [`limits`], which need a process of their own.
+        /// All cases but the one that changes a limit of the process, which needs a process of its own.
         #[must_use]
         pub fn cases<B: Bed>() -> Vec<Case<B>> {
             vec![$($(Case { name: stringify!($case), run: $module::$case::<B> },)+)+]

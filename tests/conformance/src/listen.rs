@@ -97,6 +97,33 @@ pub fn a_closed_listener_refuses<B: Bed>(bed: &B) {
     rig.finish();
 }
 
+/// The limit of descriptors of this process; put back when it is dropped, also by a case that fails.
+struct DescriptorLimit {
+    soft: u64,
+    hard: u64,
+}
+
+impl DescriptorLimit {
+    fn read() -> Self {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
+        Self { soft, hard }
+    }
+
+    fn lower(&self, soft: u64) {
+        setrlimit(Resource::RLIMIT_NOFILE, soft, self.hard).expect("the limit can be lowered");
+    }
+
+    fn restore(&self) {
+        setrlimit(Resource::RLIMIT_NOFILE, self.soft, self.hard).expect("the limit can be raised");
+    }
+}
+
+impl Drop for DescriptorLimit {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
 /// When descriptors run out a listener says so, without trying over and over once it is switched off, and accepts
 /// the waiting connections when there are descriptors again; three times in a row.
 ///
@@ -104,12 +131,12 @@ pub fn a_closed_listener_refuses<B: Bed>(bed: &B) {
 pub fn accepting_goes_on_after_descriptors_ran_out<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
     let (key, address) = listening(&mut rig);
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
+    let limit = DescriptorLimit::read();
     for episode in 1..=3 {
         let before = rig.incoming.len();
         let streams: Vec<_> =
             (0..5).map(|_| TcpStream::connect(address).expect("somebody listens")).collect();
-        setrlimit(Resource::RLIMIT_NOFILE, 3, hard).expect("the limit can be lowered");
+        limit.lower(3);
         let accepts = rig.driver.system_calls().accept.get();
         rig.until("the failure is told", |rig| rig.accept_failures == episode);
         rig.receive(key, false);
@@ -117,7 +144,7 @@ pub fn accepting_goes_on_after_descriptors_ran_out<B: Bed>(bed: &B) {
         assert_eq!(rig.accept_failures, episode, "it was given a rest");
         let accepts = rig.driver.system_calls().accept.get() - accepts;
         assert!(accepts <= 8, "{accepts} tries to accept in episode {episode}");
-        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).expect("the limit can be raised");
+        limit.restore();
         rig.receive(key, true);
         rig.until("they are accepted", |rig| rig.incoming.len() == before + 5);
         drop(streams);

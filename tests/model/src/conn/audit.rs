@@ -21,6 +21,8 @@ struct Conn {
     opened: bool,
     eof: bool,
     drained: bool,
+    /// Its handler has written more than the mark allows, and is to be told when that is over.
+    congested: bool,
     /// Nothing more is to be handled.
     finished: bool,
     given_up: bool,
@@ -95,7 +97,11 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
         }
         Note::Gone(id) => accepted(conns, *id)?.gone = true,
         Note::Called(id, callback, new) => return called(setup, accepted(conns, *id)?, *callback, *new),
-        Note::Answered(id, n, answer) => answered(accepted(conns, *id)?, *n, *answer),
+        Note::Answered(id, n, answer) => {
+            let conn = accepted(conns, *id)?;
+            answered(conn, *n, *answer);
+            conn.congested |= conn.wrote - conn.took > setup.marks().0;
+        }
         Note::Closed(id, why) => return closed(accepted(conns, *id)?, *why),
         _ => {}
     }
@@ -119,7 +125,7 @@ fn called(setup: Setup, conn: &mut Conn, callback: Callback, new: usize) -> Resu
     match callback {
         Callback::Open => conn.opened = true,
         Callback::Data => require(new == 0 || !conn.eof, "bytes after the end")?,
-        Callback::Writable => {}
+        Callback::Writable => conn.congested = false,
         Callback::Eof => {
             require(!conn.eof, "the end told twice")?;
             require(conn.end_seen, "an end that nobody has seen")?;
@@ -170,6 +176,7 @@ fn settled(conn: &Conn) -> Result<(), String> {
     require(!conn.finished, "finished, everything can be sent, and still there")?;
     require(conn.received == conn.arrived, "bytes that were not received")?;
     require(conn.seen == conn.arrived, "bytes that were not handled")?;
+    require(!conn.congested, "a congestion is over, and its handler was not told")?;
     require(conn.eof, "an end that was not told")?;
     require(conn.took == conn.wrote, "bytes that were not sent")
 }

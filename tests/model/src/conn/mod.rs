@@ -6,7 +6,7 @@
 //!   loop:     Turn, Stop
 //! ```
 //!
-//! [`Op`] is the alphabet, [`Program`] a word of it. What happens when a program runs is noted down, and [`audit`]
+//! [`Op`] is the alphabet, [`Program`] a word of it. What happens when a program runs is noted down, and [`audit()`]
 //! says whether that is what connections are promised.
 
 mod audit;
