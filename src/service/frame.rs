@@ -106,17 +106,17 @@ impl Frame {
         mut each: impl FnMut(Payload<'_>) -> ControlFlow<()>,
     ) -> Result<usize, FrameError> {
         while let Some(first) = input.first() {
-            let mut walked = 0;
+            let mut bytes: &[u8] = first;
             let mut flow = ControlFlow::Continue(());
             while flow.is_continue()
-                && let Some((header, rest)) = first[walked..].split_first_chunk()
+                && let Some((header, rest)) = bytes.split_first_chunk()
                 && let Ok(length) = self.length(*header)
-                && length <= rest.len()
+                && let Some((payload, behind)) = rest.split_at_checked(length)
             {
-                let from = walked + HEADER;
-                walked = from + length;
-                flow = each(Payload::piece(first, from, length));
+                bytes = behind;
+                flow = each(Payload::piece(first, payload));
             }
+            let walked = first.len() - bytes.len();
             input.skip(walked).map_err(ReadError::from)?;
             if flow.is_break() || input.is_empty() {
                 break;

@@ -11,17 +11,16 @@ pub struct Payload<'a>(Place<'a>);
 
 enum Place<'a> {
     /// In one piece. Whoever lends it consumes it.
-    Piece { segment: &'a Segment, from: usize, len: usize },
+    Piece { segment: &'a Segment, bytes: &'a [u8] },
     /// At the front of a chain, and to be dropped from it.
     Front { input: &'a mut Chain, len: usize },
 }
 
 impl<'a> Payload<'a> {
-    /// The `len` bytes from `from` on in one piece.
+    /// Bytes of one piece.
     #[inline]
-    pub(super) fn piece(segment: &'a Segment, from: usize, len: usize) -> Self {
-        debug_assert!(from + len <= segment.len(), "the message is there");
-        Self(Place::Piece { segment, from, len })
+    pub(super) fn piece(segment: &'a Segment, bytes: &'a [u8]) -> Self {
+        Self(Place::Piece { segment, bytes })
     }
 
     /// The first `len` bytes of `input`, which has as many.
@@ -34,8 +33,9 @@ impl<'a> Payload<'a> {
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        match self.0 {
-            Place::Piece { len, .. } | Place::Front { len, .. } => len,
+        match &self.0 {
+            Place::Piece { bytes, .. } => bytes.len(),
+            Place::Front { len, .. } => *len,
         }
     }
 
@@ -50,9 +50,7 @@ impl<'a> Payload<'a> {
     #[inline]
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         match &self.0 {
-            Place::Piece { segment, from, len } => {
-                Pieces { next: &segment[*from..*from + *len], rest: None, left: *len }
-            }
+            Place::Piece { bytes, .. } => Pieces { next: bytes, rest: None, left: bytes.len() },
             Place::Front { input, len } => {
                 Pieces { next: input.front(), rest: Some(input.rest()), left: *len }
             }
@@ -66,7 +64,7 @@ impl<'a> Payload<'a> {
     #[inline]
     pub fn contiguous(&mut self) -> Result<&[u8], ReadError> {
         match &mut self.0 {
-            Place::Piece { segment, from, len } => Ok(&segment[*from..*from + *len]),
+            Place::Piece { bytes, .. } => Ok(bytes),
             Place::Front { input, len } => input.peek(*len),
         }
     }
@@ -75,7 +73,10 @@ impl<'a> Payload<'a> {
     #[must_use]
     pub fn into_chain(mut self) -> Chain {
         match &mut self.0 {
-            Place::Piece { segment, from, len } => Chain::from(segment.slice(*from..*from + *len)),
+            Place::Piece { segment, bytes } => {
+                let from = bytes.as_ptr().addr() - segment.as_ptr().addr();
+                Chain::from(segment.slice(from..from + bytes.len()))
+            }
             Place::Front { input, len } => {
                 let len = std::mem::take(len);
                 input.split_to(len).unwrap_or_else(|_| unreachable!("the message is there"))
