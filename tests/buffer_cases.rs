@@ -547,3 +547,23 @@ fn the_example_pipes_files() {
     assert!(message(&[&from, "/dev/full".as_ref()]).starts_with("writing: "));
     std::fs::remove_dir_all(directory).unwrap();
 }
+
+/// A sender of single bytes costs neither a block for each of them nor time that grows with their square.
+#[test]
+fn single_bytes_do_not_pile_up_as_pieces() {
+    const BYTES: usize = 20_000;
+    let bytes = pattern(BYTES);
+    let mut chain = Chain::new();
+    let mut most = 0;
+    for byte in &bytes {
+        let mut block = Tail::heap(64 << 10).expect("memory");
+        block.spare()[0] = *byte;
+        chain.push(block.commit(1));
+        chain.compact();
+        most = most.max(chain.pieces());
+    }
+    assert!(most <= 40, "{most} pieces");
+    let held: usize = chain.segments().map(|segment| segment.block().capacity()).sum();
+    assert!(held <= 3 * BYTES, "{held} bytes held");
+    assert_eq!(content(&chain), bytes);
+}

@@ -60,7 +60,7 @@ impl Chain {
 
     /// Sees to it that the first piece has at least `n` bytes.
     #[inline]
-    fn make_contiguous(&mut self, n: usize) -> Result<(), ReadError> {
+    pub(super) fn make_contiguous(&mut self, n: usize) -> Result<(), ReadError> {
         self.settle();
         if self.first.as_ref().is_some_and(|first| first.len() >= n) || n == 0 {
             return Ok(());
@@ -95,7 +95,10 @@ impl Chain {
             first.extend(part);
             piece.advance(part);
             if piece.is_empty() {
-                more.rest.pop_front();
+                more.pop_front();
+            } else {
+                // It has shrunk, so it is to be looked at again.
+                more.compacted = 0;
             }
             missing -= part;
         }

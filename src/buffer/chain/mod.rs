@@ -16,6 +16,10 @@ use super::{AllocError, Segment, Tail};
 /// An unread rest smaller than this part of its block does not keep the block.
 const SMALL_PART: usize = 8;
 
+/// More pieces than this are joined when a chain is compacted, if they are shorter than this on average.
+const MANY_PIECES: usize = 32;
+const SMALL_PIECE: usize = 2 << 10;
+
 /// A queue of segments; see the module's documentation.
 ///
 /// INVARIANT: `len` is the sum of all pieces' lengths. Only `first` may be empty: a piece that was consumed, and
@@ -33,10 +37,19 @@ pub struct Chain {
 #[derive(Default)]
 struct More {
     rest: VecDeque<Segment>,
+    /// Pieces at the front of `rest` that were compacted already. They do not shrink before they are the first.
+    compacted: usize,
     /// The last byte searched for, and how many bytes from the front are known not to contain it.
     searched: (u8, usize),
     /// The tail of the block that `first` was joined into; bytes joined later are written there.
     joined: Option<Tail>,
+}
+
+impl More {
+    fn pop_front(&mut self) -> Option<Segment> {
+        self.compacted = self.compacted.saturating_sub(1);
+        self.rest.pop_front()
+    }
 }
 
 impl Chain {
@@ -263,15 +276,26 @@ impl Chain {
         }
     }
 
+    /// Usually called after each arrival, so it looks only at what came since the last time, and at the first piece,
+    /// which shrinks by being read.
     fn compact_pieces(&mut self) {
         self.settle();
-        self.unjoin();
-        let rest = self.more.iter_mut().flat_map(|more| &mut more.rest);
-        for segment in self.first.iter_mut().chain(rest) {
-            if segment.len() < segment.block().capacity() / SMALL_PART {
-                let small = Segment::copy_of(segment);
-                *segment = small;
+        let pieces = self.pieces();
+        if pieces > MANY_PIECES && self.len / pieces < SMALL_PIECE {
+            // A sender of single bytes must not cost a block for each. Without memory they stay as they are.
+            let _ = self.make_contiguous(self.len);
+        }
+        if let Some(first) = &mut self.first
+            && is_small(first)
+        {
+            *first = Segment::copy_of(first);
+            self.unjoin();
+        }
+        if let Some(more) = &mut self.more {
+            for segment in more.rest.iter_mut().skip(more.compacted).filter(|segment| is_small(segment)) {
+                *segment = Segment::copy_of(segment);
             }
+            more.compacted = more.rest.len();
         }
     }
 
@@ -305,7 +329,7 @@ impl Chain {
         self.first = match &mut self.more {
             Some(more) => {
                 more.joined = None;
-                more.rest.pop_front()
+                more.pop_front()
             }
             None => None,
         };
@@ -362,6 +386,11 @@ impl Chain {
             at -= segment.len();
         }
     }
+}
+
+/// Whether a segment keeps a block of which it is only a small part.
+fn is_small(segment: &Segment) -> bool {
+    segment.len() < segment.block().capacity() / SMALL_PART
 }
 
 impl From<Segment> for Chain {
