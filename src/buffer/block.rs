@@ -100,6 +100,7 @@ impl Block {
     ///
     /// # Safety
     /// * The header and its bytes stay valid and in place until the origin's `release` is called for it.
+    /// * Where the origin says `writable`, the bytes may be written through the header's pointer.
     /// * The bytes are initialised, and nobody outside this module changes them, not even another process.
     /// * The origin's `release` may be called on any thread.
     /// * The count is one, and the caller does not use it again.

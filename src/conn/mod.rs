@@ -58,6 +58,8 @@ pub(crate) struct Connection {
     pub(crate) handler: Option<Box<dyn Handler>>,
     pub(crate) peer: Box<Address>,
     pub(crate) reason: Option<Box<CloseReason>>,
+    /// The handler has said that it waits for the rest of a large message.
+    pub(crate) expects: bool,
 }
 
 impl Connection {
@@ -68,6 +70,7 @@ impl Connection {
             handler: Some(handler),
             peer: Box::new(peer),
             reason: None,
+            expects: false,
         }
     }
 

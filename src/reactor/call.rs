@@ -7,6 +7,9 @@ use crate::conn::{CloseReason, Phase};
 use crate::driver::{Driver, Key};
 use crate::service::{Flow, Handler, Io};
 
+/// A message that misses this many bytes is received into a block of its own by drivers that do so.
+const LARGE: usize = 16 << 10;
+
 impl<D: Driver> Reactor<D> {
     pub(super) fn call_open(&mut self, key: Key) {
         self.call(key, CloseReason::Finished, |handler, io| handler.open(io));
@@ -72,17 +75,26 @@ impl<D: Driver> Reactor<D> {
             Ok(Flow::Continue) => false,
             Ok(Flow::CloseWhenSent) => true,
             Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
-            Err(_) => {
+            Err(payload) => {
+                // Dropping it could panic again.
+                std::mem::forget(payload);
                 self.metrics.panics.add(1);
                 return self.give_up(key, CloseReason::Panicked);
             }
         };
-        connection.input.compact();
+        // A block that a large message is being received into is kept, however little of it is filled yet.
+        if wanted >= LARGE && connection.expects {
+            connection.input.compact_all_but_last();
+        } else {
+            connection.input.compact();
+        }
+        connection.expects = wanted >= LARGE;
         if !self.writer.is_empty() {
             match self.writer.take() {
                 Ok(chain) => {
                     let queued = connection.automaton.queued(chain.len());
                     let taken = self.driver.send(key, chain, None);
+                    self.metrics.sent.add(taken as u64);
                     let act = connection.automaton.sent(taken);
                     if let Some(on) = act.receive.or(queued.receive) {
                         self.driver.receive(key, on);
@@ -114,10 +126,13 @@ impl<D: Driver> Reactor<D> {
 
     /// Runs code of the application; a panic is counted and contained.
     pub(super) fn guard<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> Option<R> {
-        let result = catch_unwind(AssertUnwindSafe(|| run(self))).ok();
-        if result.is_none() {
-            self.metrics.panics.add(1);
+        match catch_unwind(AssertUnwindSafe(|| run(self))) {
+            Ok(result) => Some(result),
+            Err(payload) => {
+                std::mem::forget(payload);
+                self.metrics.panics.add(1);
+                None
+            }
         }
-        result
     }
 }

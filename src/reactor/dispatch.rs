@@ -73,8 +73,10 @@ impl<D: Driver> Reactor<D> {
         if act.shutdown {
             self.driver.shutdown(key);
         }
-        if act.linger {
-            self.lingering.push_back((Instant::now() + self.options.linger_limit, key));
+        if act.linger
+            && let Some(until) = Instant::now().checked_add(self.options.linger_limit)
+        {
+            self.lingering.push_back((until, key));
         }
         if act.close {
             self.driver.close(key);

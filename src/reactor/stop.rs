@@ -123,7 +123,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn begin_drain(&mut self) {
-        self.drain_until = Some(Instant::now() + self.options.drain_limit);
+        self.drain_until = Instant::now().checked_add(self.options.drain_limit);
         self.close_listeners();
         for key in self.connection_keys() {
             self.call_drain(key);

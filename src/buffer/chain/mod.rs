@@ -276,6 +276,22 @@ impl Chain {
         }
     }
 
+    /// As [`compact`](Self::compact), but leaves the piece that came last alone: more is about to come behind it, in
+    /// the same block.
+    pub(crate) fn compact_all_but_last(&mut self) {
+        self.settle();
+        if self.rest().len() == 0 {
+            return;
+        }
+        let last = self.more.as_mut().and_then(|more| more.rest.pop_back());
+        self.len -= last.as_ref().map_or(0, Segment::len);
+        self.compact_pieces();
+        if let Some(last) = last {
+            self.len += last.len();
+            self.more_mut().rest.push_back(last);
+        }
+    }
+
     /// Usually called after each arrival, so it looks only at what came since the last time, and at the first piece,
     /// which shrinks by being read.
     fn compact_pieces(&mut self) {

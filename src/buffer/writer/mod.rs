@@ -18,6 +18,9 @@ pub use reserved::Reserved;
 /// The size of block a writer asks for when less would do.
 const BLOCK: usize = crate::sync::shrink(64 << 10, 6);
 
+/// The size of block beyond which bytes that need not be contiguous are spread over several.
+const LARGEST_BLOCK: usize = 1 << 20;
+
 /// Pieces shorter than this are copied when they are appended: a gathering send pays more for one piece more than
 /// for copying so few bytes.
 const COPIED_BELOW: usize = crate::sync::shrink(2 << 10, 2);
@@ -82,7 +85,7 @@ impl SegmentWriter {
             self.filled += now.len();
             rest = later;
             if !rest.is_empty() {
-                self.next_block(rest.len())?;
+                self.next_block(rest.len().min(LARGEST_BLOCK))?;
             }
         }
         Ok(())
@@ -187,7 +190,7 @@ impl SegmentWriter {
         Ok(self.spare())
     }
 
-    /// Ends the run and starts a block with room for `n` bytes, or for as many of them as a block sensibly has.
+    /// Ends the run and starts a block with room for `n` bytes.
     #[cold]
     fn next_block(&mut self, n: usize) -> Result<(), WriteError> {
         let tail = self.pool.allocate(n.max(BLOCK))?;

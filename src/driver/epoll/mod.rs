@@ -49,7 +49,8 @@ pub enum Trigger {
 pub struct EpollOptions {
     /// When the kernel reports a connection. Default: level.
     pub trigger: Trigger,
-    /// The most bytes of pooled memory, for receiving and sending. Default: 1 GiB.
+    /// The most bytes of pooled memory, for receiving and sending, at least 256 KiB. Small rests of messages that are
+    /// copied out of the pool, and messages that are joined, are not among them. Default: 1 GiB.
     pub memory: usize,
     /// The most bytes received from one connection in one turn, so that a busy one does not starve the others.
     /// Default: 256 KiB.
@@ -121,14 +122,22 @@ impl<K: Kernel> Epoll<K> {
     const MOST_EVENTS: usize = 4096;
     /// Waits in a row that must use less than a quarter of the room before it is halved.
     const SPARSE_WAITS: u32 = 256;
+    /// With less pooled memory than for one block to receive into, nothing could ever be received.
+    const LEAST_MEMORY: usize = 256 << 10;
     /// Connections accepted from one listener in one turn.
     const ACCEPTS: usize = 64;
 
     /// A driver on a given kernel.
     ///
     /// # Errors
-    /// As eventfd(2), and when the kernel refuses to watch it.
+    /// As eventfd(2), when the kernel refuses to watch it, and when `options.memory` is less than its least.
     pub fn with_kernel(mut kernel: K, options: EpollOptions) -> io::Result<Self> {
+        if options.memory < Self::LEAST_MEMORY {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a driver needs 256 KiB of pooled memory",
+            ));
+        }
         let bell = EventFd::new()?;
         kernel.watch(bell.as_fd(), BELL, Interest { receive: true, send: false, edge: true })?;
         let pool = PoolOptions { limit: options.memory, bell: Some(Box::new(bell.clone())) };

@@ -46,7 +46,10 @@ impl<K: Kernel> Epoll<K> {
         let Some(slot) = self.slots.get_mut(key).filter(|slot| readiness.is_dead() && !slot.failed) else {
             return;
         };
-        if slot.ended && !slot.send_ended {
+        if slot.starved {
+            // Nobody reads its last bytes before others let go of memory, and it must not be one who keeps some.
+            self.fail(key, io::ErrorKind::ConnectionReset.into());
+        } else if slot.ended && !slot.send_ended {
             // Its end was told, and now nothing can be sent either: nobody would ever learn of it otherwise.
             self.fail(key, io::ErrorKind::ConnectionReset.into());
         } else if slot.unsent.is_none() && !slot.dead {
@@ -144,11 +147,11 @@ impl<K: Kernel> Epoll<K> {
     /// After `n` bytes of `asked`: whether to receive once more in this turn.
     #[inline]
     fn again(&mut self, current: Current, n: usize, asked: usize) {
-        let filled = n == asked;
+        let more = n == asked || current.readiness.peer_ended();
         let budget = current.budget.saturating_sub(n);
-        if (filled && budget > 0) || (!filled && current.readiness.peer_ended()) {
+        if more && budget > 0 {
             self.batch.current = Some(Current { budget, ..current });
-        } else if filled && self.edge() {
+        } else if more && self.edge() {
             self.carried.push(current.key);
         }
     }
@@ -189,8 +192,16 @@ impl<K: Kernel> Epoll<K> {
         if self.starved.is_empty() {
             return;
         }
-        if self.prepare_block().is_err() {
-            return;
+        match self.prepare_block() {
+            Ok(()) => {}
+            Err(AllocError::Exhausted { .. }) => return,
+            // No bell tells when the system has memory again.
+            Err(error) => {
+                for key in std::mem::take(&mut self.starved) {
+                    self.fail(key, error.into());
+                }
+                return;
+            }
         }
         let edge = self.edge();
         for key in std::mem::take(&mut self.starved) {
@@ -198,8 +209,9 @@ impl<K: Kernel> Epoll<K> {
                 // The edge that was not acted on will not come again.
                 self.carried.push(key);
             }
-            if let Some(slot) = self.slots.get_mut(key) {
+            if let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.starved) {
                 slot.starved = false;
+                slot.dead = false;
                 // One large block may still be out of reach where a shared one is not.
                 slot.wanted = 0;
                 self.mark_stale(key);

@@ -32,6 +32,8 @@ impl<K: Kernel> Epoll<K> {
         };
         if slot.unsent.is_some() || slot.kind == super::Kind::Connecting {
             let unsent = slot.unsent.get_or_insert_default();
+            // What waits may wait for long; a small part must not keep a large block.
+            chain.compact();
             unsent.chain.append(chain);
             let end = unsent.sent + unsent.chain.len() as u64;
             unsent.tokens.extend(token.map(|token| (end, token)));

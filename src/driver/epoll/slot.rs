@@ -11,7 +11,7 @@ use crate::sys::Address;
 /// A connection that is attached to no loop.
 #[derive(Debug)]
 pub struct Socket {
-    /// The non-blocking descriptor.
+    /// The non-blocking descriptor. No duplicate of it may outlive the connection: the kernel would go on to report it.
     pub fd: OwnedFd,
     /// Where the other end is; boxed, because sockets are passed on inside of events.
     pub peer: Box<Address>,
