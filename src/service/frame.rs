@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use super::{HandlerError, Payload};
-use crate::buffer::{Chain, ReadError, SegmentWriter, WriteError};
+use crate::buffer::{Chain, Hole, ReadError, Segment, SegmentWriter, WriteError};
 
 /// The length in front of each payload, in bytes.
 const HEADER: usize = 4;
@@ -105,33 +105,46 @@ impl Frame {
         input: &mut Chain,
         mut each: impl FnMut(Payload<'_>) -> ControlFlow<()>,
     ) -> Result<usize, FrameError> {
-        while let Some(first) = input.first() {
-            let mut bytes: &[u8] = first;
-            let mut flow = ControlFlow::Continue(());
-            while flow.is_continue()
-                && let Some((header, rest)) = bytes.split_first_chunk()
-                && let Ok(length) = self.length(*header)
-                && let Some((payload, behind)) = rest.split_at_checked(length)
-            {
-                bytes = behind;
-                flow = each(Payload::piece(first, payload));
-            }
-            let walked = first.len() - bytes.len();
-            input.skip(walked).map_err(ReadError::from)?;
-            if flow.is_break() || input.is_empty() {
-                break;
-            }
-            // What is left is a message over several pieces, one that has not arrived whole, or one that is too long.
-            match self.cut(input)? {
-                Cut::Missing(bytes) => return Ok(bytes),
-                Cut::Message(payload) => {
-                    if each(payload).is_break() {
-                        break;
+        let mut walked = 0;
+        loop {
+            // One place where `each` is called, so that it is inlined, and the payload stays in registers.
+            let payload = match self.whole_in_first(input, walked) {
+                Some((first, payload, end)) => {
+                    walked = end;
+                    Payload::piece(first, payload)
+                }
+                None => {
+                    input.skip(walked).map_err(ReadError::from)?;
+                    if input.is_empty() {
+                        return Ok(0);
+                    }
+                    if std::mem::take(&mut walked) > 0 {
+                        // The next piece is the first one now.
+                        continue;
+                    }
+                    // A message over several pieces, one that has not arrived whole, or one that is too long.
+                    match self.cut(input)? {
+                        Cut::Missing(bytes) => return Ok(bytes),
+                        Cut::Message(payload) => payload,
                     }
                 }
+            };
+            if each(payload).is_break() {
+                input.skip(walked).map_err(ReadError::from)?;
+                return Ok(0);
             }
         }
-        Ok(0)
+    }
+
+    /// The payload of the message that begins after `walked` bytes of the first piece, if it lies in that piece whole,
+    /// and where it ends there.
+    #[inline]
+    fn whole_in_first<'a>(&self, input: &'a Chain, walked: usize) -> Option<(&'a Segment, &'a [u8], usize)> {
+        let first = input.first()?;
+        let (header, rest) = first.get(walked..)?.split_first_chunk()?;
+        let length = self.length(*header).ok()?;
+        let payload = rest.get(..length)?;
+        Some((first, payload, walked + HEADER + length))
     }
 
     /// Writes a message whose payload is in memory.
@@ -147,17 +160,35 @@ impl Frame {
     /// Writes a message that `body` writes; its length is filled in afterwards.
     ///
     /// # Errors
-    /// As [`put`](Self::put), and those of `body`.
+    /// As [`put`](Self::put), and those of `body`. The writer is to be [discarded](SegmentWriter::discard) then.
     #[inline]
     pub fn put_with(
         to: &mut SegmentWriter,
         body: impl FnOnce(&mut SegmentWriter) -> Result<(), HandlerError>,
     ) -> Result<(), HandlerError> {
-        let hole = to.hole(HEADER)?;
-        let before = to.len();
+        let message = OpenMessage::begin(to)?;
         body(to)?;
-        let length = length_of(to.len() - before)?;
-        Ok(to.fill(hole, &length.to_be_bytes())?)
+        Ok(message.end(to)?)
+    }
+}
+
+/// A message that is being written; its length is filled in at the end.
+pub(super) struct OpenMessage {
+    length: Hole,
+    before: usize,
+}
+
+impl OpenMessage {
+    #[inline]
+    pub(super) fn begin(to: &mut SegmentWriter) -> Result<Self, FrameError> {
+        let length = to.hole(HEADER)?;
+        Ok(Self { length, before: to.len() })
+    }
+
+    #[inline]
+    pub(super) fn end(self, to: &mut SegmentWriter) -> Result<(), FrameError> {
+        let length = length_of(to.len() - self.before)?;
+        Ok(to.fill(self.length, &length.to_be_bytes())?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::frame::OpenMessage;
 use super::{Flow, Frame, Handler, HandlerError, Io, Payload};
 use crate::buffer::SegmentWriter;
 
@@ -32,7 +33,15 @@ where
         let (input, output) = io.split();
         let mut failed = None;
         let missing = self.frame.for_each(input, |request| {
-            match Frame::put_with(output, |output| (self.answer)(request, output)) {
+            // Not through another closure: the payload would be copied into it.
+            let answered = match OpenMessage::begin(output) {
+                Ok(message) => match (self.answer)(request, output) {
+                    Ok(()) => message.end(output).map_err(HandlerError::from),
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error.into()),
+            };
+            match answered {
                 Ok(()) if output.len() <= room => return ControlFlow::Continue(()),
                 Ok(()) => {}
                 Err(error) => failed = Some(error),

@@ -111,13 +111,19 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 impl Drop for Payload<'_> {
+    /// Small enough to be inlined and to vanish for a payload in one piece, which then need not be in memory.
     #[inline]
     fn drop(&mut self) {
         if let Place::Front { input, len } = &mut self.0 {
-            // The message is there; and without it there is nothing to drop.
-            let _ = input.skip(*len);
+            consume(input, *len);
         }
     }
+}
+
+#[cold]
+fn consume(input: &mut Chain, len: usize) {
+    // The message is there; and without it there is nothing to drop.
+    let _ = input.skip(len);
 }
 
 impl fmt::Debug for Payload<'_> {

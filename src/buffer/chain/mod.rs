@@ -93,10 +93,9 @@ impl Chain {
         self.first.iter().filter(|first| !first.is_empty()).chain(front).chain(back)
     }
 
-    /// The first piece that has bytes.
+    /// The first piece; empty when it was consumed and another one follows.
     #[inline]
-    pub(crate) fn first(&mut self) -> Option<&Segment> {
-        self.settle();
+    pub(crate) fn first(&self) -> Option<&Segment> {
         self.first.as_ref()
     }
 

@@ -56,11 +56,12 @@ impl Window {
     }
 }
 
-/// A server, the open connections to it, and what its windows are for.
+/// A server, the open connections of its current window, and what its windows are for.
 struct Entrant {
     contestant: Contestant,
     role: Role,
     server: Server,
+    config: Config,
     load: Load,
 }
 
@@ -150,10 +151,24 @@ impl Entrant {
             source,
             fate: server.fate(),
         })?;
-        Ok(Self { contestant, role, server, load })
+        Ok(Self { contestant, role, server, config, load })
+    }
+
+    /// Opens new connections. The order in which a set of connections becomes ready settles into a pattern that
+    /// lasts as long as they do, and decides the tail of the latency: a comparison needs many sets, not one for each
+    /// side.
+    fn reconnect(&mut self) -> Result<(), LabError> {
+        let load = Load::connect(&self.config);
+        self.load = load.map_err(|source| LabError::Driven {
+            name: self.contestant.name.clone(),
+            source,
+            fate: self.server.fate(),
+        })?;
+        Ok(())
     }
 
     fn measure(&mut self, plan: &Plan, stage: &Stage, round: usize) -> Result<Window, LabError> {
+        self.reconnect()?;
         let (mut before, mut after) = (None, None);
         let mut load_cpu = 0;
         let server = &mut self.server;
