@@ -28,7 +28,8 @@
 //! is given the bytes that came meanwhile. So a peer that never reads costs the marks' worth of memory.
 //!
 //! **The end of the stream** is told to the handler after all bytes before it, which may be later than it is seen:
-//! a congested handler gets both when the congestion is over.
+//! a congested handler gets both when the congestion is over. Calls come in one order, and `closed` once
+//! and last, because one automaton decides on one thread.
 
 /// The marks of flow control, in bytes not yet sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

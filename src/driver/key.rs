@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Names one connection or listener of one loop: a slot, and the generation of its use. A slot is used again under
-/// another generation, so whatever is still under way for its former user is recognised as stale.
+/// another generation, so whatever is still under way for its former user is recognised as stale.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(u64);
 

@@ -21,7 +21,7 @@
 //! Both sides write, fence, then read what the other wrote. Whichever fence comes first in the order of all SeqCst
 //! fences, the other side's read sees the write before it: either the owner sees the node and does not sleep, or
 //! the pusher sees the flag and rings. Without one of the fences both may read old values, and the owner sleeps on
-//! a node that nobody announces. The models in `models.rs` fail in just that way when a fence is weakened.
+//! a node that nobody announces. The models in `models.rs` fail in just that way when a fence is weakened.
 
 mod mailbox;
 #[cfg(test)]

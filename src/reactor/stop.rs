@@ -6,8 +6,8 @@
 //! | drain | listens no more; each connection sends what it owes and closes; limited by `drain_limit` |
 //! | now | closes every connection at once |
 //!
-//! The word is sticky: a loop that is stopped before its first turn finds the word when it comes to it. A stopper
-//! raises the word, then wakes the loops; a loop announces its sleep, then reads the word. The fences in
+//! The word is sticky: a loop that is stopped before its first turn finds the word when it comes to it (L-5, X-32).
+//! A stopper raises the word, then wakes the loops; a loop announces its sleep, then reads the word. The fences in
 //! `handover::SleepFlag` see to it that one of them notices the other.
 
 use std::fmt;

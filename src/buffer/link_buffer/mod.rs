@@ -14,7 +14,7 @@
 //! 1. The writer fills slots, links the next chunk, then stores `published` (Release). The reader takes a slot, or
 //!    follows a link, only while the bytes it has taken differ from `published` (Acquire): what it is about to touch
 //!    was written before.
-//! 2. The end of the stream shares its word with the bytes, so a reader that sees the end has seen every byte.
+//! 2. The end of the stream shares its word with the bytes, so a reader that sees the end has seen every byte.
 //! 3. The reader stores `consumed` (Release) after it has taken slots. A writer that sees (Acquire) more bytes
 //!    consumed than there were up to the end of a chunk knows that the reader has left that chunk for ever, and uses
 //!    it again. So chunks circulate, and no third word is needed.

@@ -1,4 +1,5 @@
-//! The receiving half of the epoll driver.
+//! The receiving half of the epoll driver. Bytes are committed after the call, as many as it says, so a call that fails
+//! or is interrupted leaves nothing behind.
 //!
 //! One receive per ready connection is the rule. It is repeated at once only when it filled all the room it had (more
 //! is probably there), or when the peer has ended its direction (so that the end is found in the same turn), and only
