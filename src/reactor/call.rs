@@ -1,5 +1,6 @@
 //! Calls of handlers, and what follows from them.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
@@ -76,8 +77,7 @@ impl<D: Driver> Reactor<D> {
             Ok(Flow::CloseWhenSent) => true,
             Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
             Err(payload) => {
-                // Dropping it could panic again.
-                std::mem::forget(payload);
+                drop_payload(payload);
                 self.metrics.panics.add(1);
                 return self.give_up(key, CloseReason::Panicked);
             }
@@ -129,10 +129,17 @@ impl<D: Driver> Reactor<D> {
         match catch_unwind(AssertUnwindSafe(|| run(self))) {
             Ok(result) => Some(result),
             Err(payload) => {
-                std::mem::forget(payload);
+                drop_payload(payload);
                 self.metrics.panics.add(1);
                 None
             }
         }
+    }
+}
+
+/// Drops what a panic carried. Dropping it may panic too; what that panic carries is leaked.
+fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
     }
 }
