@@ -48,6 +48,7 @@ pub fn model(name: &'static str, bound: Bound, body: impl Fn() + Send + Sync + '
     explorer.max_branches = 20_000;
     explorer.max_threads = 5;
     explorer.check(move || {
+        // ORDERING: Relaxed: loom runs all threads of a model on this one.
         counted.fetch_add(1, Ordering::Relaxed);
         assert!(started.elapsed() < limit, "model {name}: not finished after {} s", limit.as_secs());
         body();

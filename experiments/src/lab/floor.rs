@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "accept4 returns a bare descriptor")]
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+// ORDERING: Relaxed throughout: counters of one writer, read for their values alone.
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::errno::Errno;

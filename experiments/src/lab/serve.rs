@@ -89,6 +89,7 @@ fn frame(max_payload: u32, requests: Requests) -> impl MakeHandler {
         let count = requests.of_this_loop();
         Framed::new(frame, move |request, reply| {
             // One writer, so no read-modify-write: this loop's thread.
+            // ORDERING: Relaxed: only the value is of interest.
             count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             for piece in request.pieces() {
                 reply.write(piece)?;
