@@ -50,6 +50,14 @@ fn a_port_in_use_is_an_error_and_leaves_no_thread() {
     });
 }
 
+/// With too little memory for one block to receive into, a server would accept and never receive: it does not start.
+#[test]
+fn too_little_memory_is_an_error() {
+    let little = |_: usize| Epoll::new(EpollOptions { memory: (256 << 10) - 1, ..EpollOptions::default() });
+    let error = Server::builder().loops(1).bind_with(&any_port(), echo, little).expect_err("too little");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
 /// An error of the factory is the error of `bind`, and a panic is one, too. Loops that were made already end.
 #[test]
 fn a_factorys_failure_reaches_bind() {
