@@ -19,17 +19,27 @@
 //! | Closing | none more | off | off |
 //! | Closed | `closed`, just before | | |
 //!
+//! Receiving is on while nothing holds it. Three things can:
+//!
+//! | hold | begins | ends | the handler meanwhile |
+//! |---|---|---|---|
+//! | congestion | unsent bytes exceed the high-water mark | they are at the low one, or below | gets no bytes and no end |
+//! | pause | the application asks for it | it asks for the opposite | gets no bytes and no end |
+//! | memory | the loop is over its budget, and this connection holds much of it | the loop is well below it | is called as ever |
+//!
 //! Lingering exists because of what the kernel does when a socket is closed with bytes unread: it resets the
 //! connection, and the peer may lose replies that were already sent (RFC 2525, 2.17). So the connection is first
 //! ended in our direction, and closed when the peer has ended its own.
 //!
-//! **Congestion.** Above the high-water mark of unsent bytes the connection is congested: receiving is off, and the
-//! handler is not called with new bytes. At the low-water mark or below it is told that it may write again, and then
-//! is given the bytes that came meanwhile. So a peer that never reads costs the marks' worth of memory.
+//! **Congestion.** When it is over, the handler is told that it may write again, and then is given the bytes that came
+//! meanwhile. So a peer that never reads costs the marks' worth of memory.
 //!
 //! **The end of the stream** is told to the handler after all bytes before it, which may be later than it is seen:
-//! a congested handler gets both when the congestion is over. Calls come in one order, and `closed` once
+//! a congested or paused handler gets both when that is over. Calls come in one order, and `closed` once
 //! and last, because one automaton decides on one thread.
+//!
+//! A handler that takes the place of another is owed everything as if the connection were new: the bytes that the
+//! first one has left, and the end of the stream if it was seen, told or not.
 
 /// The marks of flow control, in bytes not yet sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,18 +106,37 @@ pub enum Arrival {
     Discard,
 }
 
+/// What holds receiving; see the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Too much is unsent.
+    Congestion = 1,
+    /// The application wants no more for now.
+    Pause = 2,
+    /// The loop is over its budget.
+    Memory = 4,
+}
+
+/// Holds during which the handler gets no bytes and no end.
+const SILENT: u8 = Hold::Congestion as u8 | Hold::Pause as u8;
+
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Automaton {
     marks: Marks,
     phase: Phase,
     unsent: usize,
-    congested: bool,
+    /// What holds receiving: bits of [`Hold`].
+    holds: u8,
     /// The handler is to be told that it may write again.
     relieved: bool,
+    /// The handler is to be given bytes that wait.
+    owed: bool,
     /// The peer has ended its direction; and the handler knows.
     eof: bool,
     eof_told: bool,
+    /// Our direction ends behind what is queued.
+    shut: bool,
 }
 
 impl Automaton {
@@ -118,10 +147,12 @@ impl Automaton {
             marks,
             phase: Phase::Open,
             unsent: 0,
-            congested: false,
+            holds: 0,
             relieved: false,
+            owed: false,
             eof: false,
             eof_told: false,
+            shut: false,
         }
     }
 
@@ -147,13 +178,33 @@ impl Automaton {
     #[inline]
     #[must_use]
     pub fn may_call(&self) -> bool {
-        self.phase == Phase::Open && !self.congested
+        self.phase == Phase::Open && self.holds & SILENT == 0
+    }
+
+    /// Whether something holds receiving.
+    #[inline]
+    #[must_use]
+    pub fn is_held(&self, by: Hold) -> bool {
+        self.holds & by as u8 != 0
+    }
+
+    /// Whether our direction ends, or has ended, behind what is queued. Nothing more may be queued then.
+    #[inline]
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.shut
     }
 
     /// Answers once, after a congestion, that the handler is to be told that it may write again.
     #[inline]
     pub fn take_relief(&mut self) -> bool {
-        self.phase == Phase::Open && !self.congested && std::mem::take(&mut self.relieved)
+        self.phase == Phase::Open && !self.is_held(Hold::Congestion) && std::mem::take(&mut self.relieved)
+    }
+
+    /// Answers once, when the handler was kept from bytes and is so no more, that it is to be given what waits.
+    #[inline]
+    pub fn take_owed(&mut self) -> bool {
+        self.may_call() && std::mem::take(&mut self.owed)
     }
 
     /// Answers once, when nothing stands between the handler and the end of the stream, that it is to be told.
@@ -168,12 +219,52 @@ impl Automaton {
     /// Bytes have arrived.
     #[inline]
     #[must_use]
-    pub fn received(&self) -> Arrival {
+    pub fn received(&mut self) -> Arrival {
         match self.phase {
-            Phase::Open if self.congested => Arrival::Keep,
-            Phase::Open => Arrival::Handle,
+            Phase::Open if self.holds & SILENT == 0 => Arrival::Handle,
+            Phase::Open => {
+                self.owed = true;
+                Arrival::Keep
+            }
             _ => Arrival::Discard,
         }
+    }
+
+    /// Something begins to hold receiving.
+    #[must_use]
+    pub fn hold(&mut self, by: Hold) -> Act {
+        let free = self.holds == 0;
+        self.holds |= by as u8;
+        Act { receive: (free && self.phase == Phase::Open).then_some(false), ..Act::default() }
+    }
+
+    /// Something holds receiving no longer.
+    #[must_use]
+    pub fn release(&mut self, by: Hold) -> Act {
+        if !self.is_held(by) {
+            return Act::default();
+        }
+        self.holds &= !(by as u8);
+        if self.phase != Phase::Open {
+            return Act::default();
+        }
+        self.owed |= by as u8 & SILENT != 0;
+        self.relieved |= by == Hold::Congestion;
+        Act { receive: (self.holds == 0).then_some(true), call: self.may_call(), ..Act::default() }
+    }
+
+    /// Another handler takes the place of the present one.
+    pub fn renew(&mut self) {
+        self.relieved = false;
+        self.eof_told = false;
+        self.owed = true;
+    }
+
+    /// Our direction is to end behind what is queued; receiving goes on.
+    #[must_use]
+    pub fn shut_down(&mut self) -> Act {
+        let first = self.phase == Phase::Open && !std::mem::replace(&mut self.shut, true);
+        Act { shutdown: first, ..Act::default() }
     }
 
     /// The peer has ended its direction.
@@ -192,9 +283,8 @@ impl Automaton {
     #[must_use]
     pub fn queued(&mut self, bytes: usize) -> Act {
         self.unsent += bytes;
-        if self.unsent > self.marks.high && !self.congested {
-            self.congested = true;
-            return Act { receive: (self.phase == Phase::Open).then_some(false), ..Act::default() };
+        if self.unsent > self.marks.high && !self.is_held(Hold::Congestion) {
+            return self.hold(Hold::Congestion);
         }
         Act::default()
     }
@@ -208,12 +298,10 @@ impl Automaton {
         if self.unsent == 0 && self.phase == Phase::Flushing {
             return self.flushed();
         }
-        if self.congested && self.unsent <= self.marks.low {
-            self.congested = false;
-            if self.phase == Phase::Open {
-                self.relieved = true;
-                return Act { receive: Some(true), call: true, ..Act::default() };
-            }
+        if self.is_held(Hold::Congestion) && self.unsent <= self.marks.low {
+            // The handler is told even when it is paused: it may write.
+            let act = self.release(Hold::Congestion);
+            return Act { call: self.phase == Phase::Open, ..act };
         }
         Act::default()
     }

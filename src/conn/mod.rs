@@ -4,10 +4,16 @@
 //! out on it. The reactor carries out what it answers.
 
 mod automaton;
+mod handle;
+mod receipt;
 #[cfg(test)]
 mod tests;
 
-pub use automaton::{Act, Arrival, Automaton, Marks, Phase};
+pub use automaton::{Act, Arrival, Automaton, Hold, Marks, Phase};
+pub use handle::Handle;
+pub(crate) use handle::{Command, Deliver, Door};
+pub(crate) use receipt::Receipts;
+pub use receipt::{Receipt, SendError, SendFailure};
 
 use std::fmt;
 use std::io;
@@ -34,7 +40,25 @@ pub enum CloseReason {
     Stopped,
     /// The server stopped, and the time to drain was over.
     DrainExpired,
+    /// No byte went either way for the idle limit.
+    IdleExpired,
+    /// A message that had begun was not whole within the read limit.
+    ReadExpired,
+    /// The peer took no byte of what is owed to it for the write limit.
+    WriteExpired,
 }
+
+/// A connection was ended through its handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedByHandle;
+
+impl fmt::Display for AbortedByHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("aborted through a handle")
+    }
+}
+
+impl std::error::Error for AbortedByHandle {}
 
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,6 +70,9 @@ impl fmt::Display for CloseReason {
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
             Self::Stopped => f.write_str("the server stopped"),
             Self::DrainExpired => f.write_str("the server stopped and could not wait any longer"),
+            Self::IdleExpired => f.write_str("the connection was idle for too long"),
+            Self::ReadExpired => f.write_str("a message did not arrive whole in time"),
+            Self::WriteExpired => f.write_str("the peer did not take what was sent to it in time"),
         }
     }
 }
@@ -60,6 +87,10 @@ pub(crate) struct Connection {
     pub(crate) reason: Option<Box<CloseReason>>,
     /// The handler has said that it waits for the rest of a large message.
     pub(crate) expects: bool,
+    /// Made when somebody asks for it.
+    pub(crate) handle: Option<Handle>,
+    /// There while somebody waits for bytes to be sent.
+    pub(crate) receipts: Option<Box<Receipts>>,
 }
 
 impl Connection {
@@ -71,7 +102,29 @@ impl Connection {
             peer: Box::new(peer),
             reason: None,
             expects: false,
+            handle: None,
+            receipts: None,
         }
+    }
+
+    /// Bytes are given to the driver.
+    #[inline]
+    pub(crate) fn queued(&mut self, bytes: usize) -> Act {
+        if let Some(receipts) = &mut self.receipts {
+            receipts.queued(bytes);
+        }
+        self.automaton.queued(bytes)
+    }
+
+    /// The driver has sent bytes.
+    #[inline]
+    pub(crate) fn sent(&mut self, bytes: usize) -> Act {
+        if let Some(receipts) = &mut self.receipts
+            && !receipts.sent(bytes)
+        {
+            self.receipts = None;
+        }
+        self.automaton.sent(bytes)
     }
 
     /// Notes why the connection ends, unless an earlier reason is noted.

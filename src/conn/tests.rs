@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Act, Arrival, Automaton, Marks, Phase};
+use super::{Act, Arrival, Automaton, Hold, Marks, Phase};
 
 /// Something that happens to a connection. Events that cannot happen in a phase are left out when they are played.
 #[derive(Clone, Copy, Debug)]
@@ -14,14 +14,26 @@ enum Happening {
     Queued(usize),
     /// The driver sends a part, in 255ths, of what is unsent.
     Sent(u8),
+    /// The application, or the loop's budget, holds receiving; or does so no longer.
+    Hold(Hold),
+    Release(Hold),
+    /// Another handler takes over.
+    Renew,
+    /// Our direction is to end.
+    ShutDown,
     Finish,
     Close,
     Closed,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{Close, Closed, Ended, Finish, Queued, Received, Sent};
+    use Happening::{Close, Closed, Ended, Finish, Queued, Received, Release, Renew, Sent, ShutDown};
+    let other = || prop_oneof![Just(Hold::Pause), Just(Hold::Memory)];
     prop_oneof![
+        2 => other().prop_map(Happening::Hold),
+        2 => other().prop_map(Release),
+        1 => Just(Renew),
+        1 => Just(ShutDown),
         4 => Just(Received),
         1 => Just(Ended),
         6 => prop_oneof![0..=20_usize, 0..=2000_usize].prop_map(Queued),
@@ -39,11 +51,14 @@ struct Expected {
     phase: Phase,
     unsent: usize,
     congested: bool,
+    paused: bool,
+    memory: bool,
     receiving: bool,
     eof: bool,
     eof_told: u32,
     reliefs_due: u32,
     closes: u32,
+    shut: bool,
     shutdowns: u32,
     kept: usize,
 }
@@ -55,11 +70,14 @@ impl Expected {
             phase: Phase::Open,
             unsent: 0,
             congested: false,
+            paused: false,
+            memory: false,
             receiving: true,
             eof: false,
             eof_told: 0,
             reliefs_due: 0,
             closes: 0,
+            shut: false,
             shutdowns: 0,
             kept: 0,
         }
@@ -77,12 +95,12 @@ impl Expected {
                 self.eof = true;
                 automaton.ended()
             }
-            Happening::Queued(n) if self.phase == Phase::Open => {
+            Happening::Queued(n) if self.phase == Phase::Open && !self.shut => {
                 self.unsent += n;
-                let was = self.congested;
+                let free = self.is_free();
                 self.congested |= self.unsent > self.marks.high;
                 let act = automaton.queued(n);
-                assert_eq!(act.receive, (self.congested && !was).then_some(false), "congestion begins");
+                assert_eq!(act.receive, (free && !self.is_free()).then_some(false), "congestion begins");
                 act
             }
             Happening::Sent(part) if matches!(self.phase, Phase::Open | Phase::Flushing) => {
@@ -94,6 +112,23 @@ impl Expected {
                 }
                 automaton.sent(n)
             }
+            Happening::Hold(by) => {
+                *self.held(by) = true;
+                automaton.hold(by)
+            }
+            Happening::Release(by) => {
+                let was = std::mem::take(self.held(by));
+                let act = automaton.release(by);
+                let open = self.phase == Phase::Open;
+                assert_eq!(act.receive, (was && open && self.is_free()).then_some(true));
+                act
+            }
+            Happening::Renew if self.phase == Phase::Open => {
+                (self.eof_told, self.reliefs_due) = (0, 0);
+                automaton.renew();
+                Act { call: automaton.may_call(), ..Act::default() }
+            }
+            Happening::ShutDown => automaton.shut_down(),
             Happening::Finish => automaton.finish(),
             Happening::Close => automaton.close(),
             Happening::Closed if self.phase == Phase::Closing => {
@@ -105,8 +140,20 @@ impl Expected {
         Some(act)
     }
 
+    fn held(&mut self, by: Hold) -> &mut bool {
+        match by {
+            Hold::Congestion => &mut self.congested,
+            Hold::Pause => &mut self.paused,
+            Hold::Memory => &mut self.memory,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        !self.congested && !self.paused && !self.memory
+    }
+
     fn arrive(&mut self, arrival: Arrival) {
-        let expected = match (self.phase, self.congested) {
+        let expected = match (self.phase, self.congested || self.paused) {
             (Phase::Open, true) => Arrival::Keep,
             (Phase::Open, false) => Arrival::Handle,
             _ => Arrival::Discard,
@@ -127,13 +174,16 @@ impl Expected {
             self.phase == Phase::Closing && before != Phase::Closing,
             "closes when it says so"
         );
-        assert_eq!(act.shutdown, self.phase == Phase::Lingering && before != Phase::Lingering);
-        assert_eq!(act.linger, act.shutdown, "the time to linger starts with the end of sending");
-        if act.shutdown {
+        let lingers = self.phase == Phase::Lingering && before != Phase::Lingering;
+        let shut = self.phase == Phase::Open && automaton.is_shut() && !self.shut;
+        assert_eq!(act.shutdown, lingers || shut);
+        self.shut |= shut;
+        assert_eq!(act.linger, lingers, "the time to linger starts with the end of sending");
+        if lingers {
             assert!(self.unsent == 0 && !self.eof, "the sending direction ends behind everything");
         }
         if act.call {
-            assert!(automaton.may_call(), "a call that may not be made");
+            assert!(automaton.may_call() || self.reliefs_due > 0, "a call that may not be made");
             self.call(automaton);
         }
     }
@@ -146,7 +196,8 @@ impl Expected {
             std::mem::take(&mut self.reliefs_due),
             "told once that it may write again"
         );
-        if relieved {
+        if automaton.take_owed() {
+            assert!(automaton.may_call());
             self.kept = 0;
         }
         if automaton.take_eof() {
@@ -157,12 +208,12 @@ impl Expected {
 
     fn check(&self, automaton: &Automaton) {
         assert_eq!(automaton.unsent(), self.unsent);
-        assert!(self.eof_told <= 1 && self.closes <= 1 && self.shutdowns <= 1, "{self:?}");
+        assert!(self.eof_told <= 1 && self.closes <= 1 && self.shutdowns <= 2, "{self:?}");
         let open = self.phase == Phase::Open;
-        assert_eq!(automaton.may_call(), open && !self.congested);
+        assert_eq!(automaton.may_call(), open && !self.congested && !self.paused);
         match self.phase {
             Phase::Open => {
-                assert_eq!(self.receiving, !self.congested, "open: received from unless congested");
+                assert_eq!(self.receiving, self.is_free(), "open: received from unless held");
             }
             Phase::Flushing => assert!(!self.receiving && self.unsent > 0, "flushing: what is left is sent"),
             Phase::Lingering => {

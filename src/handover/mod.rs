@@ -26,9 +26,11 @@
 mod mailbox;
 #[cfg(test)]
 mod models;
+mod oneshot;
 mod push_list;
 mod sleep_flag;
 
 pub use mailbox::{Mailbox, Post};
+pub use oneshot::{Abandoned, Pending, Promise, oneshot};
 pub(crate) use push_list::{Linked, PushList};
 pub(crate) use sleep_flag::SleepFlag;

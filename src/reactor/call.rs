@@ -4,7 +4,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
-use crate::conn::{CloseReason, Phase};
+use crate::buffer::Chain;
+use crate::conn::{Act, CloseReason, Hold, Phase};
 use crate::driver::{Driver, Key};
 use crate::service::{Flow, Handler, Io};
 
@@ -19,6 +20,10 @@ impl<D: Driver> Reactor<D> {
     #[inline]
     pub(super) fn call_data(&mut self, key: Key) {
         self.call(key, CloseReason::Finished, |handler, io| handler.data(io));
+    }
+
+    pub(super) fn call_woken(&mut self, key: Key) {
+        self.call(key, CloseReason::Finished, |handler, io| handler.woken(io));
     }
 
     pub(super) fn call_drain(&mut self, key: Key) {
@@ -38,9 +43,9 @@ impl<D: Driver> Reactor<D> {
         if relieved {
             self.call(key, CloseReason::Finished, |handler, io| handler.writable(io));
         }
-        let waiting =
-            self.slots.connection(key).is_some_and(|it| it.automaton.may_call() && !it.input.is_empty());
-        if relieved && waiting {
+        let owed =
+            self.slots.connection(key).is_some_and(|it| it.automaton.take_owed() && !it.input.is_empty());
+        if owed {
             self.call_data(key);
         }
         if self.slots.connection(key).is_some_and(|it| it.automaton.take_eof()) {
@@ -62,6 +67,7 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         let Some(handler) = connection.handler.as_deref_mut() else { return };
+        let paused = connection.automaton.is_held(Hold::Pause);
         let mut io = Io {
             input: &mut connection.input,
             output: &mut self.writer,
@@ -69,12 +75,26 @@ impl<D: Driver> Reactor<D> {
             unsent: connection.automaton.unsent(),
             high: connection.automaton.marks().high,
             wanted: 0,
+            messages: 0,
+            paused,
+            shut: false,
+            key,
+            handle: &mut connection.handle,
+            door: &self.mailbox,
         };
         let flow = catch_unwind(AssertUnwindSafe(|| which(handler, &mut io)));
-        let wanted = io.wanted;
+        let Io { wanted, messages, paused: pause, shut, .. } = io;
+        if messages > 0 {
+            self.metrics.messages.add(messages);
+        }
+        let mut successor = None;
         let ends = match flow {
             Ok(Flow::Continue) => false,
             Ok(Flow::CloseWhenSent) => true,
+            Ok(Flow::Become(handler)) => {
+                successor = Some(handler);
+                false
+            }
             Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
             Err(payload) => {
                 drop_payload(payload);
@@ -89,33 +109,90 @@ impl<D: Driver> Reactor<D> {
             connection.input.compact();
         }
         connection.expects = wanted >= LARGE;
+        if pause != paused {
+            let act = match pause {
+                true => connection.automaton.hold(Hold::Pause),
+                false => connection.automaton.release(Hold::Pause),
+            };
+            self.carry_out_later(key, act);
+        }
         if !self.writer.is_empty() {
             match self.writer.take() {
-                Ok(chain) => {
-                    let queued = connection.automaton.queued(chain.len());
-                    let taken = self.driver.send(key, chain, None);
-                    self.metrics.sent.add(taken as u64);
-                    let act = connection.automaton.sent(taken);
-                    if let Some(on) = act.receive.or(queued.receive) {
-                        self.driver.receive(key, on);
-                    }
-                    // Called again later in the turn, not from within this call: a handler that answers a few bytes
-                    // with many could go on for as long as the socket takes them.
-                    if act.call {
-                        self.relieved.push(key);
-                    }
-                }
+                Ok(chain) => self.send(key, chain),
                 Err(error) => return self.give_up(key, CloseReason::Aborted(Box::new(error))),
             }
         }
         if wanted > 0 {
             self.driver.want(key, wanted);
         }
-        if ends {
-            connection.blame(finished);
+        if shut | ends | successor.is_some() {
+            self.follow(key, shut, ends.then_some(finished), successor);
+        }
+    }
+
+    /// Gives bytes to the driver, unless our direction is ended.
+    #[inline]
+    pub(super) fn send(&mut self, key: Key, chain: Chain) {
+        let Some(connection) = self.slots.connection(key) else { return };
+        if connection.automaton.is_shut() {
+            return;
+        }
+        let queued = connection.queued(chain.len());
+        let taken = self.driver.send(key, chain, None);
+        self.metrics.sent.add(taken as u64);
+        let act = connection.sent(taken);
+        if let Some(on) = act.receive.or(queued.receive) {
+            self.driver.receive(key, on);
+        }
+        if act.call {
+            self.relieved.push(key);
+        }
+    }
+
+    /// Does what a call has asked for beyond going on.
+    #[cold]
+    fn follow(
+        &mut self,
+        key: Key,
+        shut: bool,
+        finished: Option<CloseReason>,
+        successor: Option<Box<dyn Handler>>,
+    ) {
+        let Some(connection) = self.slots.connection(key) else { return };
+        if shut {
+            let act = connection.automaton.shut_down();
+            self.carry_out(key, act);
+        }
+        if let Some(reason) = finished {
+            return self.finish(key, reason);
+        }
+        let Some(connection) = self.slots.connection(key) else { return };
+        if let Some(successor) = successor {
+            connection.automaton.renew();
+            let former = connection.handler.replace(successor);
+            self.guard(|_| drop(former));
+            self.call_open(key);
+            self.relieved.push(key);
+        }
+    }
+
+    /// Closes when everything is sent.
+    pub(super) fn finish(&mut self, key: Key, reason: CloseReason) {
+        let Some(connection) = self.slots.connection(key) else { return };
+        if connection.automaton.phase() == Phase::Open {
+            connection.blame(reason);
             let act = connection.automaton.finish();
             self.carry_out(key, act);
         }
+    }
+
+    /// Does what the automaton says, but calls the handler only later in the turn, not from within a call: a handler
+    /// that answers a few bytes with many could go on for as long as the socket takes them.
+    fn carry_out_later(&mut self, key: Key, act: Act) {
+        if act.call {
+            self.relieved.push(key);
+        }
+        self.carry_out(key, Act { call: false, ..act });
     }
 
     /// Closes without sending what the handler wrote last.

@@ -30,7 +30,7 @@ impl<D: Driver> Reactor<D> {
             Event::Sent(key, bytes) => {
                 self.metrics.sent.add(bytes as u64);
                 let Some(connection) = self.slots.connection(key) else { return };
-                let act = connection.automaton.sent(bytes);
+                let act = connection.sent(bytes);
                 self.carry_out(key, act);
             }
             Event::Incoming(_, socket) => self.incoming(socket),
@@ -84,6 +84,12 @@ impl<D: Driver> Reactor<D> {
         if act.call {
             self.call_pending(key);
         }
+        if let Some(connection) = self.slots.connection(key)
+            && connection.automaton.phase() != Phase::Open
+            && let Some(handle) = &connection.handle
+        {
+            handle.retire();
+        }
     }
 
     /// The driver has closed: the handler learns of it, and the slot becomes free.
@@ -94,6 +100,9 @@ impl<D: Driver> Reactor<D> {
             Some(Entry::Listener) | None => return,
         };
         connection.automaton.closed();
+        if let Some(handle) = &connection.handle {
+            handle.retire();
+        }
         self.metrics.closed.add(1);
         let reason = connection.reason.map_or(CloseReason::Finished, |reason| *reason);
         if let Some(handler) = connection.handler {

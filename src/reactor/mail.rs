@@ -3,20 +3,41 @@
 use std::fmt;
 
 use super::{LoopMetrics, Reactor};
-use crate::driver::Driver;
-use crate::handover::Post;
+use crate::buffer::Chain;
+use crate::conn::{AbortedByHandle, CloseReason, Command, Deliver, Door, Handle, Hold, Phase, Receipts};
+use crate::conn::{SendError, SendFailure};
+use crate::driver::{Driver, Key};
+use crate::handover::{Mailbox, Post, Promise};
 use crate::sync::Arc;
 
 /// A message to a loop.
-pub enum Mail<S> {
+pub(crate) enum Mail<S> {
     /// A connection that another loop has accepted.
     Connection(S),
+    /// Something for a connection.
+    Command(Key, Command),
+}
+
+impl<S: Send + 'static> Deliver for Post<Mail<S>> {
+    fn deliver(&self, key: Key, command: Command) -> Result<(), Command> {
+        match self.send(Mail::Command(key, command)) {
+            Err(Mail::Command(_, command)) => Err(command),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<S: Send + 'static> Door for Mailbox<Mail<S>> {
+    fn handle(&self, key: Key) -> Handle {
+        Handle::new(key, Box::new(self.sender()))
+    }
 }
 
 impl<S> fmt::Debug for Mail<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection(_) => f.write_str("Connection"),
+            Self::Command(key, _) => f.debug_tuple("Command").field(key).finish(),
         }
     }
 }
@@ -44,9 +65,51 @@ impl<D: Driver> Reactor<D> {
         for mail in inbox.drain(..) {
             match mail {
                 Mail::Connection(socket) => self.attach(socket),
+                Mail::Command(key, command) => self.carry_out_command(key, command),
             }
         }
         self.inbox = inbox;
         any
+    }
+
+    fn carry_out_command(&mut self, key: Key, command: Command) {
+        let Some(connection) = self.slots.connection(key) else { return };
+        match command {
+            Command::Wake => {
+                if let Some(handle) = &connection.handle {
+                    handle.begin_waking();
+                }
+                self.call_woken(key);
+            }
+            Command::Send(chain, promise) => self.send_for(key, chain, promise),
+            Command::Close => self.finish(key, CloseReason::Finished),
+            Command::Abort => self.close(key, CloseReason::Aborted(Box::new(AbortedByHandle))),
+            Command::Pause => {
+                let act = connection.automaton.hold(Hold::Pause);
+                self.carry_out(key, act);
+            }
+            Command::Resume => {
+                let act = connection.automaton.release(Hold::Pause);
+                self.carry_out(key, act);
+            }
+        }
+    }
+
+    /// Sends what another thread wants to have sent.
+    fn send_for(&mut self, key: Key, chain: Chain, promise: Promise<Result<(), SendError>>) {
+        let Some(connection) = self.slots.connection(key) else { return };
+        let (bytes, unsent) = (chain.len(), connection.automaton.unsent());
+        let refused = if connection.automaton.phase() != Phase::Open || connection.automaton.is_shut() {
+            Some(SendFailure::Closed)
+        } else if unsent.saturating_add(bytes) > self.options.most_unsent {
+            Some(SendFailure::Full)
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            return promise.fulfil(Err(SendError { taken: 0, why }));
+        }
+        connection.receipts.get_or_insert_with(|| Box::new(Receipts::new(unsent))).promise(bytes, promise);
+        self.send(key, chain);
     }
 }

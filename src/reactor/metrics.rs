@@ -13,6 +13,8 @@ pub struct LoopMetrics {
     pub received: Counter,
     /// Bytes sent.
     pub sent: Counter,
+    /// Messages that handlers have counted.
+    pub messages: Counter,
     /// Turns of the loop.
     pub turns: Counter,
     /// Times the adaptive policy began to spin, and times it found work by that.

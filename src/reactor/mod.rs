@@ -36,7 +36,8 @@ use std::time::{Duration, Instant};
 
 pub use accept::Placement;
 pub(crate) use accept::Placer;
-pub use mail::{LoopHandle, Mail};
+pub use mail::LoopHandle;
+pub(crate) use mail::Mail;
 pub use metrics::LoopMetrics;
 pub use spin::Spin;
 pub use stop::{StopWord, Stopper};
@@ -60,6 +61,9 @@ pub struct LoopOptions {
     pub marks: Marks,
     /// How long a stopping loop lets its connections finish. Default: 5 s.
     pub drain_limit: Duration,
+    /// The most bytes that wait to be sent on one connection before [`Handle::send`](crate::conn::Handle::send)
+    /// refuses more. Default: 64 MiB.
+    pub most_unsent: usize,
     /// How long a connection that has sent everything waits for its peer's end. Default: 2 s.
     pub linger_limit: Duration,
 }
@@ -70,6 +74,7 @@ impl Default for LoopOptions {
             spin: Spin::Never,
             marks: Marks::default(),
             drain_limit: Duration::from_secs(5),
+            most_unsent: 64 << 20,
             linger_limit: Duration::from_secs(2),
         }
     }

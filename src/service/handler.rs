@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::buffer::{Chain, SegmentWriter, WriteError};
-use crate::conn::CloseReason;
+use crate::conn::{CloseReason, Door, Handle};
+use crate::driver::Key;
 use crate::net::Address;
 
 /// The error with which a handler gives up on its connection.
@@ -20,12 +21,22 @@ pub enum Flow {
     CloseWhenSent,
     /// Close now, with whatever is not sent.
     Abort(HandlerError),
+    /// Another handler takes over. The present one is dropped, and not told of the end. To the new one the
+    /// connection is new: it gets `open`, then `data` if bytes wait, then `eof` if the peer has ended.
+    Become(Box<dyn Handler>),
+}
+
+impl fmt::Debug for dyn Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handler")
+    }
 }
 
 /// One connection's application: code that runs on the connection's loop.
 ///
-/// The order of calls is `open`, then any number of `data` and `writable`, then at most one `eof` and at most one
-/// `drain`, then `closed`, which is always the last, and comes exactly once, also after a panic. No call runs at the
+/// The order of calls is `open`, then any number of `data`, `writable` and `woken`, at most one `eof` and at most one
+/// `drain` (after `eof` there is no `data`), then `closed`, which is always the last, and comes exactly once, also
+/// after a panic. No call runs at the
 /// same time as another of the same loop, so a handler needs no locks and need not be `Send`. It must not block: it
 /// would block every connection of its loop.
 pub trait Handler: 'static {
@@ -50,6 +61,13 @@ pub trait Handler: 'static {
     fn eof(&mut self, io: &mut Io<'_>) -> Flow {
         let _ = io;
         Flow::CloseWhenSent
+    }
+
+    /// Somebody has called [`Handle::wake`]; everything published before is visible. It comes at any time while the
+    /// connection is open, also while it is congested or paused, and after `eof`.
+    fn woken(&mut self, io: &mut Io<'_>) -> Flow {
+        let _ = io;
+        Flow::Continue
     }
 
     /// The server stops. A handler that returns `Continue` is given until the end of the drain time.
@@ -96,6 +114,12 @@ pub struct Io<'a> {
     pub(crate) unsent: usize,
     pub(crate) high: usize,
     pub(crate) wanted: usize,
+    pub(crate) messages: u64,
+    pub(crate) paused: bool,
+    pub(crate) shut: bool,
+    pub(crate) key: Key,
+    pub(crate) handle: &'a mut Option<Handle>,
+    pub(crate) door: &'a dyn Door,
 }
 
 impl Io<'_> {
@@ -126,6 +150,52 @@ impl Io<'_> {
     #[must_use]
     pub fn is_congested(&self) -> bool {
         self.unsent + self.output.len() > self.high
+    }
+
+    /// The bytes written by earlier calls that the transport has not taken yet.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// The high-water mark of unsent bytes.
+    #[must_use]
+    pub fn high(&self) -> usize {
+        self.high
+    }
+
+    /// Receives nothing more, and gets no `data` and no `eof`, until [`resume`](Self::resume). Bytes that are under
+    /// way are kept. The kernel's buffers fill up, and then the peer can send no more.
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Goes on to receive. `data` follows soon if bytes wait, then `eof` if the peer has ended.
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Whether the connection is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Ends our direction behind everything written up to the end of this call; receiving goes on. What is written
+    /// later is dropped.
+    pub fn shutdown(&mut self) {
+        self.shut = true;
+    }
+
+    /// Counts messages handled, for the loop's metrics.
+    #[inline]
+    pub fn count_messages(&mut self, messages: u64) {
+        self.messages += messages;
+    }
+
+    /// Reaches this connection from other threads.
+    pub fn handle(&mut self) -> Handle {
+        self.handle.get_or_insert_with(|| self.door.handle(self.key)).clone()
     }
 
     /// Says that the message whose beginning has arrived needs `bytes` more, so that they can be received into one

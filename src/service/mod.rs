@@ -5,6 +5,7 @@ mod framed;
 mod handler;
 mod payload;
 
+pub use crate::conn::Handle;
 pub use frame::{Cut, Frame, FrameError, FrameOptions};
 pub use framed::Framed;
 pub use handler::{Flow, Handler, HandlerError, Io, MakeHandler, Peer};

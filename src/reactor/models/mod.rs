@@ -12,14 +12,17 @@ mod mail;
 mod metrics;
 mod sleep;
 mod stop;
+mod wake;
 
 use std::time::Duration;
 
 use super::{LoopHandle, LoopOptions, Mail, Reactor, StopWord, Stopper, Turn};
 use crate::conn::CloseReason;
+use crate::conn::{Door as _, Handle};
+use crate::driver::Key;
 use crate::service::{Flow, Handler, Io};
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::sync::{Arc, AtomicUsize, Counter, Ordering};
 use driver::{Driver, Kernel, Socket};
 
 /// A length of time that ends after every model.
@@ -39,6 +42,8 @@ struct Serving {
     manner: Manner,
     drained: bool,
     ended: Arc<AtomicUsize>,
+    news: Arc<AtomicUsize>,
+    seen: Arc<Counter>,
 }
 
 impl Handler for Serving {
@@ -54,6 +59,13 @@ impl Handler for Serving {
         }
     }
 
+    fn woken(&mut self, _io: &mut Io<'_>) -> Flow {
+        // ORDERING: Relaxed: the wake is to make it visible.
+        let news = self.news.load(Ordering::Relaxed) as u64;
+        self.seen.add(news - self.seen.get());
+        Flow::Continue
+    }
+
     fn closed(self: Box<Self>, _why: CloseReason) {
         // ORDERING: Relaxed: only the loop's thread counts and reads.
         self.ended.fetch_add(1, Ordering::Relaxed);
@@ -67,6 +79,9 @@ struct Loop {
     word: Arc<StopWord>,
     /// Handlers that were told of their end.
     ended: Arc<AtomicUsize>,
+    /// What other threads publish, and what the handler has seen of it.
+    news: Arc<AtomicUsize>,
+    seen: Arc<Counter>,
     turns: usize,
 }
 
@@ -80,12 +95,14 @@ impl Loop {
         let kernel = Arc::new(Kernel::new());
         let ended = Arc::new(AtomicUsize::new(0));
         let options = LoopOptions { drain_limit: FOREVER, linger_limit: FOREVER, ..LoopOptions::default() };
-        let count = Arc::clone(&ended);
+        let (news, seen): (Arc<AtomicUsize>, Arc<Counter>) = (Arc::new(AtomicUsize::new(0)), Arc::default());
+        let shared = (Arc::clone(&ended), Arc::clone(&news), Arc::clone(&seen));
         let maker = Box::new(move |_: &_| -> Box<dyn Handler> {
-            Box::new(Serving { manner, drained: false, ended: Arc::clone(&count) })
+            let (ended, news, seen) = shared.clone();
+            Box::new(Serving { manner, drained: false, ended, news, seen })
         });
         let reactor = Reactor::new(Driver::new(Arc::clone(&kernel)), options, Arc::clone(&word), maker);
-        Self { reactor, kernel, word, ended, turns: 0 }
+        Self { reactor, kernel, word, ended, news, seen, turns: 0 }
     }
 
     /// A loop that already has a listener and serves `socket`.
@@ -98,6 +115,13 @@ impl Loop {
 
     fn handle(&self) -> LoopHandle<Socket> {
         self.reactor.handle()
+    }
+
+    /// A handle of a connection, as its handler would ask for it.
+    fn hold(&mut self, key: Key) -> Handle {
+        let handle = self.reactor.mailbox.handle(key);
+        self.reactor.slots.connection(key).unwrap().handle = Some(handle.clone());
+        handle
     }
 
     fn stopper(&self) -> Stopper {

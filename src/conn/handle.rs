@@ -1,0 +1,143 @@
+//! Reaching a connection from any thread.
+//!
+//! A handle sends [`Command`]s to the connection's loop. Commands of one thread are carried out in their order; when
+//! the connection is gone they come to nothing, and those that somebody waits for are answered.
+//!
+//! # Waking
+//!
+//! A wake says that something is to be found elsewhere: a reply, a segment of a stream. It coalesces:
+//!
+//! | `woken` | meaning | left by |
+//! |---|---|---|
+//! | false | no command is under way; whoever publishes sends one | waker: swap to true, then sends |
+//! | true | a command is under way, and the handler will be called after it was taken | loop: swap to false, then calls |
+//!
+//! A waker that finds `true` sends nothing: the loop's swap, which comes later in the order of the word, reads its
+//! swap or a later one, and so sees everything published before it. A waker that finds `false` sends a command of its
+//! own.
+
+use std::fmt;
+
+use super::receipt::{Receipt, SendError, SendFailure};
+use crate::buffer::Chain;
+use crate::driver::Key;
+use crate::handover::{Promise, oneshot};
+use crate::sync::{Arc, AtomicBool, Ordering};
+
+/// What a handle asks of its connection's loop.
+pub(crate) enum Command {
+    Wake,
+    Send(Chain, Promise<Result<(), SendError>>),
+    Close,
+    Abort,
+    Pause,
+    Resume,
+}
+
+/// The way to a loop.
+pub(crate) trait Deliver: Send + Sync + 'static {
+    /// Gives the command back when the loop has ended.
+    fn deliver(&self, key: Key, command: Command) -> Result<(), Command>;
+}
+
+/// Where handles of one loop's connections are made.
+pub(crate) trait Door {
+    fn handle(&self, key: Key) -> Handle;
+}
+
+struct Shared {
+    key: Key,
+    to_loop: Box<dyn Deliver>,
+    active: AtomicBool,
+    woken: AtomicBool,
+}
+
+/// Reaches one connection from any thread; cheap to clone. Nothing here blocks.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    pub(crate) fn new(key: Key, to_loop: Box<dyn Deliver>) -> Self {
+        let active = AtomicBool::new(true);
+        Self(Arc::new(Shared { key, to_loop, active, woken: AtomicBool::new(false) }))
+    }
+
+    /// Has the connection's handler called with [`woken`](crate::service::Handler::woken), on its loop. Any number of
+    /// wakes may end in one call; what the caller has published before is visible in it. Does nothing once the
+    /// connection is closed.
+    pub fn wake(&self) {
+        // ORDERING: Release pairs with the Acquire in `begin_waking`: a call that coalesces several wakes sees what
+        // was published before each of them.
+        if !self.0.woken.swap(true, Ordering::Release) {
+            self.tell(Command::Wake);
+        }
+    }
+
+    /// Whether the connection still takes bytes to send; one load. The answer may be old as soon as it is given.
+    #[inline]
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        // ORDERING: Relaxed: the value is all there is to see.
+        self.0.active.load(Ordering::Relaxed)
+    }
+
+    /// Sends a chain behind whatever was written before. Chains sent by one thread leave in their order, and no
+    /// chain is mixed with bytes of others. The receipt tells when the transport has taken all of it, or why not.
+    ///
+    /// Chains wait without limit of their own until the loop has [`most_unsent`] bytes for this connection; those
+    /// that would exceed it are refused.
+    ///
+    /// [`most_unsent`]: crate::reactor::LoopOptions::most_unsent
+    pub fn send(&self, chain: Chain) -> Receipt {
+        let (promise, pending) = oneshot();
+        if let Err(Command::Send(_, promise)) =
+            self.0.to_loop.deliver(self.0.key, Command::Send(chain, promise))
+        {
+            promise.fulfil(Err(SendError { taken: 0, why: SendFailure::Closed }));
+        }
+        Receipt::new(pending)
+    }
+
+    /// Closes the connection when everything sent and written so far has left.
+    pub fn close(&self) {
+        self.tell(Command::Close);
+    }
+
+    /// Closes the connection at once.
+    pub fn abort(&self) {
+        self.tell(Command::Abort);
+    }
+
+    /// Receives nothing more, see [`Io::pause`](crate::service::Io::pause).
+    pub fn pause(&self) {
+        self.tell(Command::Pause);
+    }
+
+    /// Goes on to receive, see [`Io::resume`](crate::service::Io::resume).
+    pub fn resume(&self) {
+        self.tell(Command::Resume);
+    }
+
+    fn tell(&self, command: Command) {
+        // A loop that has ended has closed the connection; there is nobody left to be told.
+        drop(self.0.to_loop.deliver(self.0.key, command));
+    }
+
+    /// Loop: takes the wakes up to now. The handler is to be called after this.
+    pub(crate) fn begin_waking(&self) {
+        // ORDERING: Acquire pairs with the Release in `wake`.
+        self.0.woken.swap(false, Ordering::Acquire);
+    }
+
+    /// Loop: the connection takes no more bytes.
+    pub(crate) fn retire(&self) {
+        // ORDERING: Relaxed, as in `is_active`.
+        self.0.active.store(false, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("key", &self.0.key).field("active", &self.is_active()).finish()
+    }
+}
