@@ -4,6 +4,7 @@ mod client;
 mod counting;
 mod echoing;
 mod ending;
+mod handles;
 mod limits;
 mod panics;
 mod placing;
