@@ -1,10 +1,12 @@
-//! How threads hand things to a loop: the two lock-free protocols that everything else is made of.
+//! How threads hand things to a loop, and to each other: the lock-free protocols that everything else is made of.
 //!
 //! * `PushList`: any thread pushes, one thread takes all. Closing it is sticky.
 //! * `SleepFlag`: the owner says that it is about to sleep, a pusher that sees it wakes the owner, and no wake-up
 //!   is lost or sent twice.
 //!
-//! A [`Mailbox`] is both with messages in it: the way work reaches a loop. The block pool uses both for blocks that
+//! * [`oneshot`]: one value, which a task or a blocked thread waits for.
+//!
+//! A [`Mailbox`] is list and flag with messages in it: the way work reaches a loop. The block pool uses both for blocks that
 //! are dropped on a foreign thread and for an owner that has run out of blocks.
 //!
 //! # The race that matters

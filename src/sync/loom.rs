@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "what only one thread of a fake uses is outside of the model")]
 
 use std::panic::Location;
+use std::time::Instant;
 
 pub use loom::alloc::Track;
 pub use loom::cell::UnsafeCell;
@@ -228,6 +229,34 @@ impl Bell for FakeBell {
         self.rings.fetch_add(1, Ordering::Relaxed);
         self.notify.notify();
     }
+}
+
+/// A place where one thread sleeps until it is rung for.
+///
+/// MODEL: a mutex and a condition variable. They would order the ringer's memory before the sleeper's; a fake bell
+/// does not, so that code stands on its own words.
+#[derive(Debug, Default)]
+pub(super) struct Seat(FakeBell);
+
+impl Seat {
+    pub(super) fn wait(&self) {
+        self.0.wait();
+    }
+
+    /// MODEL: time stands still, so a deadline that lies ahead never comes. That it comes is modelled by deadlines
+    /// that have passed.
+    pub(super) fn wait_until(&self, _deadline: Instant) {
+        self.0.wait();
+    }
+
+    pub(super) fn ring(&self) {
+        self.0.ring();
+    }
+}
+
+/// A seat for the calling thread. Not the same one each time: it must not outlive the execution.
+pub(super) fn seat() -> std::sync::Arc<Seat> {
+    std::sync::Arc::default()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //! | [`Witness`] | nothing | one loom cell per byte of a block |
 //! | [`Track`] | a transparent newtype | loom's leak check |
 //! | [`ThreadToken`] | a number never used twice | loom's thread id |
-//! | [`FakeBell`] | mutex and condvar | a relaxed counter and `loom::sync::Notify` |
+//! | [`FakeBell`], [`Parker`] | mutex and condvar | a relaxed counter and `loom::sync::Notify` |
 //! | [`shrink`] | its first argument | its second |
 //!
 //! The module is public, but hidden from the documentation: it serves the other packages of this workspace and is
@@ -19,6 +19,7 @@
 
 mod counter;
 pub mod model;
+mod parker;
 
 #[cfg(linkpoll_loom)]
 #[path = "loom.rs"]
@@ -34,6 +35,7 @@ pub use imp::{
     Arc, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, FakeBell, ThreadToken, Track, UnsafeCell, Witness,
     fence, thread,
 };
+pub use parker::Parker;
 pub use std::sync::atomic::Ordering;
 
 // A build that expects models must have them: a stray `RUSTFLAGS` that replaces the flags of `cargo loom` would

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
 pub use std::sync::Arc;
 pub use std::sync::atomic::fence;
@@ -164,12 +165,55 @@ impl ThreadToken {
     }
 }
 
-/// A bell and the sleep it ends, without a kernel.
+/// A place where one thread sleeps until it is rung for.
 #[derive(Debug, Default)]
-pub struct FakeBell {
+pub(super) struct Seat {
     rung: Mutex<bool>,
     change: Condvar,
 }
+
+impl Seat {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sleeps until somebody has rung since the last sleep ended.
+    pub(super) fn wait(&self) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*rung {
+            rung = self.change.wait(rung).unwrap_or_else(PoisonError::into_inner);
+        }
+        *rung = false;
+    }
+
+    /// As [`wait`](Self::wait), but not longer than until `deadline`.
+    pub(super) fn wait_until(&self, deadline: Instant) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*rung {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            rung = self.change.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *rung = false;
+    }
+
+    pub(super) fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.change.notify_all();
+    }
+}
+
+/// The calling thread's seat; always the same one.
+pub(super) fn seat() -> Arc<Seat> {
+    thread_local! { static SEAT: Arc<Seat> = Arc::new(Seat::new()) }
+    SEAT.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Seat::new()))
+}
+
+/// A bell and the sleep it ends, without a kernel.
+#[derive(Debug, Default)]
+pub struct FakeBell(Seat);
 
 impl FakeBell {
     /// A silent bell.
@@ -180,17 +224,12 @@ impl FakeBell {
 
     /// Sleeps until the bell has rung since the last sleep ended.
     pub fn wait(&self) {
-        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*rung {
-            rung = self.change.wait(rung).unwrap_or_else(PoisonError::into_inner);
-        }
-        *rung = false;
+        self.0.wait();
     }
 }
 
 impl Bell for FakeBell {
     fn ring(&self) {
-        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.change.notify_all();
+        self.0.ring();
     }
 }
