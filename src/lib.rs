@@ -10,3 +10,5 @@ pub mod service;
 #[doc(hidden)]
 pub mod sync;
 mod sys;
+#[doc(hidden)]
+pub mod timer;

@@ -4,12 +4,14 @@
 //! out on it. The reactor carries out what it answers.
 
 mod automaton;
+mod deadlines;
 mod handle;
 mod receipt;
 #[cfg(test)]
 mod tests;
 
 pub use automaton::{Act, Arrival, Automaton, Hold, Marks, Phase};
+pub(crate) use deadlines::{Deadlines, Limit};
 pub use handle::Handle;
 pub(crate) use handle::{Command, Deliver, Door};
 pub(crate) use receipt::Receipts;
@@ -85,8 +87,11 @@ pub(crate) struct Connection {
     pub(crate) handler: Option<Box<dyn Handler>>,
     pub(crate) peer: Box<Address>,
     pub(crate) reason: Option<Box<CloseReason>>,
-    /// The handler has said that it waits for the rest of a large message.
-    pub(crate) expects: bool,
+    /// The rest of a large message that the handler waits for, in bytes, as it said first.
+    pub(crate) expects: usize,
+    pub(crate) deadlines: Deadlines,
+    /// The handler has work under way: the connection is not idle, whatever the bytes say.
+    pub(crate) busy: bool,
     /// Made when somebody asks for it.
     pub(crate) handle: Option<Handle>,
     /// There while somebody waits for bytes to be sent.
@@ -101,10 +106,18 @@ impl Connection {
             handler: Some(handler),
             peer: Box::new(peer),
             reason: None,
-            expects: false,
+            expects: 0,
+            deadlines: Deadlines::default(),
+            busy: false,
             handle: None,
             receipts: None,
         }
+    }
+
+    /// Whether a message has begun, or had begun at the last call.
+    #[inline]
+    pub(crate) fn has_begun_reading(&self) -> bool {
+        !self.input.is_empty() || self.deadlines.get(Limit::Read).is_some()
     }
 
     /// Bytes are given to the driver.

@@ -125,6 +125,13 @@ impl<T> KeyTable<T> {
         value
     }
 
+    /// The key under which a slot is in use.
+    #[must_use]
+    pub fn key_of(&self, slot: u32) -> Option<Key> {
+        let entry = self.entries.get(slot as usize)?;
+        entry.value.as_ref().map(|_| Key::new(slot, entry.generation))
+    }
+
     /// The keys in use, by slot.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         (0u32..)

@@ -36,7 +36,7 @@ mod system_calls;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use event::{Event, Lending, Token};
 pub use key::{Key, KeyTable};
@@ -134,6 +134,11 @@ pub trait Driver: AsFd {
     /// # Errors
     /// When waiting itself is broken; the driver is of no use then.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The time, on the clock that [`wait`](Self::wait) sleeps by.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
 
     /// The next event, without blocking. `None` ends the batch.
     fn next(&mut self) -> Option<Event<Self::Socket>>;

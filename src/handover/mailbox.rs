@@ -92,12 +92,10 @@ impl<M: Send> Mailbox<M> {
         false
     }
 
-    /// Ends an announced sleep. Does nothing when none was announced.
-    pub fn disarm(&mut self) {
-        if self.armed {
-            self.armed = false;
-            self.shared.sleep.disarm();
-        }
+    /// Ends an announced sleep. Answers whether somebody has rung the bell since; `false` when no sleep was
+    /// announced.
+    pub fn disarm(&mut self) -> bool {
+        std::mem::take(&mut self.armed) && self.shared.sleep.disarm()
     }
 
     /// Appends the waiting messages to `into`, oldest first.

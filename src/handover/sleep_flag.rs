@@ -29,10 +29,10 @@ impl SleepFlag {
         fence(Ordering::SeqCst);
     }
 
-    /// Owner: is awake again. A pusher that took the flag just before has rung the bell for nothing.
-    pub(crate) fn disarm(&self) {
+    /// Owner: is awake again. Answers whether a pusher has taken the flag, and rung the bell.
+    pub(crate) fn disarm(&self) -> bool {
         // ORDERING: Relaxed: what was pushed is acquired from where it was pushed to, not from the flag.
-        self.asleep.swap(false, Ordering::Relaxed);
+        !self.asleep.swap(false, Ordering::Relaxed)
     }
 
     /// Pusher, after publishing: whether the caller must ring the owner's bell.

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::slots::Entry;
 use super::{LoopHandle, Mail, Reactor};
@@ -10,6 +10,7 @@ use crate::conn::Connection;
 use crate::driver::{Driver, Key};
 use crate::net::Address;
 use crate::service::Peer;
+use crate::sync::Arc;
 
 /// How long a listener rests when the system is out of descriptors.
 const REST: Duration = Duration::from_millis(100);
@@ -87,7 +88,7 @@ impl<D: Driver> Reactor<D> {
         let key = self.slots.reserve();
         match self.driver.listen(key, address, share) {
             Ok(bound) => {
-                self.slots.insert(key, Entry::Listener);
+                self.slots.insert(key, Entry::Listener(Arc::default()));
                 Ok(bound)
             }
             Err(error) => {
@@ -102,7 +103,10 @@ impl<D: Driver> Reactor<D> {
         self.placer = placer;
     }
 
-    pub(super) fn incoming(&mut self, socket: D::Socket) {
+    pub(super) fn incoming(&mut self, listener: Key, socket: D::Socket) {
+        if let Some(Entry::Listener(metrics)) = self.slots.get(listener) {
+            metrics.accepted.add(1);
+        }
         match self.placer.choose(&D::peer(&socket)) {
             // A loop that has ended returns the socket, and dropping it closes it.
             Some(other) => drop(other.post.send(Mail::Connection(socket))),
@@ -115,13 +119,16 @@ impl<D: Driver> Reactor<D> {
         if self.stopping != super::Level::Run {
             return;
         }
+        if self.has_most_connections() {
+            return self.metrics.refused.add(1);
+        }
         let peer = Peer { address: D::peer(&socket) };
         let key = self.slots.reserve();
         // Counted from here on, also where nothing comes of it: the acceptor has counted it too.
         self.metrics.opened.add(1);
         if self.driver.attach(key, socket).is_err() {
             // The socket is closed; nobody knows the connection yet, so nobody is told.
-            self.metrics.closed.add(1);
+            self.gone();
             self.slots.retire(key);
             return;
         }
@@ -131,18 +138,27 @@ impl<D: Driver> Reactor<D> {
             return;
         };
         self.slots.insert(key, Entry::Connection(Connection::new(handler, peer.address, self.options.marks)));
+        self.mind_connections();
+        self.mind_idle(key);
         self.call_open(key);
     }
 
     pub(super) fn rest_listener(&mut self, key: Key) {
         self.metrics.accept_rests.add(1);
+        if let Some(Entry::Listener(metrics)) = self.slots.get(key) {
+            metrics.rests.add(1);
+        }
         self.driver.receive(key, false);
-        self.resting.push_back((Instant::now() + REST, key));
+        let until = self.driver.now() + REST;
+        self.resting.push_back((until, key));
     }
 
     pub(super) fn close_listeners(&mut self) {
-        let listeners: Vec<Key> =
-            self.slots.keys().filter(|key| matches!(self.slots.get(*key), Some(Entry::Listener))).collect();
+        let listeners: Vec<Key> = self
+            .slots
+            .keys()
+            .filter(|key| matches!(self.slots.get(*key), Some(Entry::Listener(_))))
+            .collect();
         for key in listeners {
             self.driver.close(key);
         }

@@ -10,7 +10,7 @@ use crate::driver::{Driver, Key};
 use crate::service::{Flow, Handler, Io};
 
 /// A message that misses this many bytes is received into a block of its own by drivers that do so.
-const LARGE: usize = 16 << 10;
+pub(super) const LARGE: usize = 16 << 10;
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn call_open(&mut self, key: Key) {
@@ -68,6 +68,7 @@ impl<D: Driver> Reactor<D> {
         }
         let Some(handler) = connection.handler.as_deref_mut() else { return };
         let paused = connection.automaton.is_held(Hold::Pause);
+        let waiting = connection.input.len();
         let mut io = Io {
             input: &mut connection.input,
             output: &mut self.writer,
@@ -78,12 +79,15 @@ impl<D: Driver> Reactor<D> {
             messages: 0,
             paused,
             shut: false,
+            busy: connection.busy,
             key,
             handle: &mut connection.handle,
             door: &self.mailbox,
         };
         let flow = catch_unwind(AssertUnwindSafe(|| which(handler, &mut io)));
-        let Io { wanted, messages, paused: pause, shut, .. } = io;
+        let Io { wanted, messages, paused: pause, shut, busy, .. } = io;
+        connection.busy = busy;
+        let consumed = connection.input.len() < waiting;
         if messages > 0 {
             self.metrics.messages.add(messages);
         }
@@ -103,12 +107,13 @@ impl<D: Driver> Reactor<D> {
             }
         };
         // A block that a large message is being received into is kept, however little of it is filled yet.
-        if wanted >= LARGE && connection.expects {
+        if wanted >= LARGE && connection.expects > 0 {
             connection.input.compact_all_but_last();
         } else {
             connection.input.compact();
         }
-        connection.expects = wanted >= LARGE;
+        let large = (wanted >= LARGE) | (connection.expects > 0);
+        let reading = connection.has_begun_reading();
         if pause != paused {
             let act = match pause {
                 true => connection.automaton.hold(Hold::Pause),
@@ -122,8 +127,13 @@ impl<D: Driver> Reactor<D> {
                 Err(error) => return self.give_up(key, CloseReason::Aborted(Box::new(error))),
             }
         }
-        if wanted > 0 {
+        if large {
+            self.expect(key, wanted);
+        } else if wanted > 0 {
             self.driver.want(key, wanted);
+        }
+        if reading {
+            self.mind_reading(key, consumed);
         }
         if shut | ends | successor.is_some() {
             self.follow(key, shut, ends.then_some(finished), successor);
@@ -141,8 +151,15 @@ impl<D: Driver> Reactor<D> {
         let taken = self.driver.send(key, chain, None);
         self.metrics.sent.add(taken as u64);
         let act = connection.sent(taken);
+        let unsent = connection.automaton.unsent() > 0;
         if let Some(on) = act.receive.or(queued.receive) {
-            self.driver.receive(key, on);
+            self.set_receiving(key, on);
+        }
+        if unsent {
+            self.mind_writing(key, taken > 0);
+        }
+        if taken > 0 {
+            self.mind_idle(key);
         }
         if act.call {
             self.relieved.push(key);

@@ -1,10 +1,8 @@
 //! Events of the driver, through the automaton of the connection, to acts.
 
-use std::time::Instant;
-
 use super::Reactor;
 use super::slots::Entry;
-use crate::conn::{Act, Arrival, CloseReason, Phase};
+use crate::conn::{Act, Arrival, CloseReason, Limit, Phase};
 use crate::driver::{Driver, Event, Key};
 
 impl<D: Driver> Reactor<D> {
@@ -14,6 +12,7 @@ impl<D: Driver> Reactor<D> {
         match event {
             Event::Received(key, segment) => {
                 self.metrics.received.add(segment.len() as u64);
+                self.mind_idle(key);
                 let Some(connection) = self.slots.connection(key) else { return };
                 match connection.automaton.received() {
                     Arrival::Handle => {
@@ -31,9 +30,11 @@ impl<D: Driver> Reactor<D> {
                 self.metrics.sent.add(bytes as u64);
                 let Some(connection) = self.slots.connection(key) else { return };
                 let act = connection.sent(bytes);
+                self.mind_writing(key, true);
+                self.mind_idle(key);
                 self.carry_out(key, act);
             }
-            Event::Incoming(_, socket) => self.incoming(socket),
+            Event::Incoming(key, socket) => self.incoming(key, socket),
             Event::Eof(key) => {
                 let Some(connection) = self.slots.connection(key) else { return };
                 let act = connection.automaton.ended();
@@ -68,15 +69,13 @@ impl<D: Driver> Reactor<D> {
 
     fn carry_out_some(&mut self, key: Key, act: Act) {
         if let Some(on) = act.receive {
-            self.driver.receive(key, on);
+            self.set_receiving(key, on);
         }
         if act.shutdown {
             self.driver.shutdown(key);
         }
-        if act.linger
-            && let Some(until) = Instant::now().checked_add(self.options.linger_limit)
-        {
-            self.lingering.push_back((until, key));
+        if act.linger {
+            self.begin(key, Limit::Linger, self.options.linger_limit);
         }
         if act.close {
             self.driver.close(key);
@@ -92,21 +91,37 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
+    pub(super) fn set_receiving(&mut self, key: Key, on: bool) {
+        if !on {
+            self.metrics.pauses.add(1);
+        }
+        self.driver.receive(key, on);
+    }
+
     /// The driver has closed: the handler learns of it, and the slot becomes free.
     pub(super) fn closed(&mut self, key: Key) {
         let mut connection = match self.slots.remove(key) {
             Some(Entry::Connection(connection)) => connection,
-            Some(Entry::Closing) => return self.metrics.closed.add(1),
-            Some(Entry::Listener) | None => return,
+            Some(Entry::Closing) => return self.gone(),
+            Some(Entry::Listener(_)) | None => return,
         };
         connection.automaton.closed();
         if let Some(handle) = &connection.handle {
             handle.retire();
         }
-        self.metrics.closed.add(1);
+        self.wheel.disarm(key.slot());
+        self.budget.forget(connection.expects);
+        self.gone();
         let reason = connection.reason.map_or(CloseReason::Finished, |reason| *reason);
+        self.metrics.closed_by.counter(&reason).add(1);
         if let Some(handler) = connection.handler {
             self.guard(|_| handler.closed(reason));
         }
+    }
+
+    /// A connection is gone, or has come to nothing.
+    pub(super) fn gone(&mut self) {
+        self.metrics.closed.add(1);
+        self.mind_connections();
     }
 }

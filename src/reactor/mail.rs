@@ -62,6 +62,9 @@ impl<D: Driver> Reactor<D> {
         let mut inbox = std::mem::take(&mut self.inbox);
         self.mailbox.take(&mut inbox);
         let any = !inbox.is_empty();
+        if any {
+            self.metrics.mail.add(inbox.len() as u64);
+        }
         for mail in inbox.drain(..) {
             match mail {
                 Mail::Connection(socket) => self.attach(socket),

@@ -10,7 +10,9 @@
 //!   stop word                  drain begins, or is over        stop.rs
 //!   driver.next, until None    events -> automaton -> acts     dispatch.rs
 //!   relieved handlers          call.rs
-//!   deadlines                  lingering, draining, accepting
+//!   limits                     connections whose patience has ended   limits.rs
+//!   deadlines                  draining, accepting
+//!   budget                     memory of the pool, number of connections
 //!   reclaim                    slots of closed connections
 //! ```
 //!
@@ -18,9 +20,11 @@
 //! nothing that was under way for the old connection can reach the new one.
 
 mod accept;
+mod budget;
 mod call;
 mod deadlines;
 mod dispatch;
+mod limits;
 mod mail;
 mod metrics;
 #[cfg(test)]
@@ -38,7 +42,7 @@ pub use accept::Placement;
 pub(crate) use accept::Placer;
 pub use mail::LoopHandle;
 pub(crate) use mail::Mail;
-pub use metrics::LoopMetrics;
+pub use metrics::{ClosedBy, ListenerMetrics, LoopMetrics};
 pub use spin::Spin;
 pub use stop::{StopWord, Stopper};
 
@@ -48,6 +52,8 @@ use crate::driver::{Driver, Key, SystemCalls};
 use crate::handover::Mailbox;
 use crate::service::{Handler, Peer};
 use crate::sync::Arc;
+use crate::timer::Wheel;
+use budget::Budget;
 use slots::{Entry, Slots};
 use spin::Spinner;
 use stop::Level;
@@ -59,6 +65,18 @@ pub struct LoopOptions {
     pub spin: Spin,
     /// The water marks of each connection.
     pub marks: Marks,
+    /// How long a connection may be without a byte going either way. Default: for ever.
+    pub idle_limit: Option<Duration>,
+    /// How long a message may take to arrive whole, from the time at which its first bytes were left unread by the
+    /// handler. Default: 60 s.
+    pub read_limit: Option<Duration>,
+    /// How long a peer may take nothing of what is owed to it. Default: 60 s.
+    pub write_limit: Option<Duration>,
+    /// The most connections of the loop; at the most, its listeners rest. Default: 1,000,000.
+    pub max_connections: usize,
+    /// The bytes of the loop's pool that may be in use before the largest holders of unread bytes are not received
+    /// from any more, and then nobody is accepted. Below the pool's own limit. Default: 512 MiB.
+    pub memory_limit: usize,
     /// How long a stopping loop lets its connections finish. Default: 5 s.
     pub drain_limit: Duration,
     /// The most bytes that wait to be sent on one connection before [`Handle::send`](crate::conn::Handle::send)
@@ -75,6 +93,11 @@ impl Default for LoopOptions {
             marks: Marks::default(),
             drain_limit: Duration::from_secs(5),
             most_unsent: 64 << 20,
+            idle_limit: None,
+            read_limit: Some(Duration::from_secs(60)),
+            write_limit: Some(Duration::from_secs(60)),
+            max_connections: 1_000_000,
+            memory_limit: 512 << 20,
             linger_limit: Duration::from_secs(2),
         }
     }
@@ -110,8 +133,11 @@ pub struct Reactor<D: Driver> {
     stopping: Level,
     /// When a drain is over.
     drain_until: Option<Instant>,
-    /// Lingering connections, by deadline: all linger equally long, so the queue is sorted.
-    lingering: VecDeque<(Instant, Key)>,
+    /// One timer for each connection that has a deadline, by slot.
+    wheel: Wheel,
+    /// The time, once somebody has asked for it in this turn.
+    now: Option<Instant>,
+    budget: Budget,
     /// Listeners that rest after a failure, by the time they go on.
     resting: VecDeque<(Instant, Key)>,
     /// Connections whose congestion was over as soon as it had begun; their handlers are to be called again.
@@ -126,6 +152,7 @@ impl<D: Driver> Reactor<D> {
     pub fn new(driver: D, options: LoopOptions, stop: Arc<StopWord>, maker: Maker) -> Self {
         let mailbox = Mailbox::new(driver.bell());
         let writer = SegmentWriter::new(driver.pool().clone());
+        let wheel = Wheel::new(driver.now());
         Self {
             driver,
             options,
@@ -140,7 +167,9 @@ impl<D: Driver> Reactor<D> {
             stop,
             stopping: Level::Run,
             drain_until: None,
-            lingering: VecDeque::new(),
+            wheel,
+            now: None,
+            budget: Budget::default(),
             resting: VecDeque::new(),
             relieved: Vec::new(),
             worked: false,
@@ -198,8 +227,11 @@ impl<D: Driver> Reactor<D> {
             timeout = Some(Duration::ZERO);
         }
         let waited = self.driver.wait(timeout);
-        self.mailbox.disarm();
+        if self.mailbox.disarm() {
+            self.metrics.wakes.add(1);
+        }
         waited?;
+        self.now = None;
         self.worked = self.work();
         let finished = self.stopping != Level::Run && self.slots.is_empty();
         Ok(if finished { Turn::Finished } else { Turn::Continue })
@@ -212,7 +244,9 @@ impl<D: Driver> Reactor<D> {
         }
         // After the announcement: whoever changes the word from now on wakes us.
         if self.stop.level() != self.stopping {
-            self.mailbox.disarm();
+            if self.mailbox.disarm() {
+                self.metrics.wakes.add(1);
+            }
             return false;
         }
         true
@@ -233,7 +267,9 @@ impl<D: Driver> Reactor<D> {
             self.dispatch(event);
         }
         self.call_relieved();
+        self.meet_limits();
         self.meet_deadlines();
+        self.mind_memory();
         self.slots.reclaim();
         worked
     }

@@ -1,12 +1,14 @@
 //! The slots of a loop: who has which key.
 
+use super::ListenerMetrics;
 use crate::conn::Connection;
 use crate::driver::{Key, KeyTable};
+use crate::sync::Arc;
 
 /// What a slot holds.
 #[derive(Debug)]
 pub(super) enum Entry {
-    Listener,
+    Listener(Arc<ListenerMetrics>),
     Connection(Connection),
     /// A connection that got no handler; it stays until the driver has closed it.
     Closing,
@@ -65,6 +67,10 @@ impl Slots {
             Some(Entry::Connection(connection)) => Some(connection),
             _ => None,
         }
+    }
+
+    pub(super) fn key_of(&self, slot: u32) -> Option<Key> {
+        self.entries.key_of(slot)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -117,6 +117,7 @@ pub struct Io<'a> {
     pub(crate) messages: u64,
     pub(crate) paused: bool,
     pub(crate) shut: bool,
+    pub(crate) busy: bool,
     pub(crate) key: Key,
     pub(crate) handle: &'a mut Option<Handle>,
     pub(crate) door: &'a dyn Door,
@@ -185,6 +186,12 @@ impl Io<'_> {
     /// later is dropped.
     pub fn shutdown(&mut self) {
         self.shut = true;
+    }
+
+    /// Says whether work is under way for this connection elsewhere: while it is, the connection is not closed for
+    /// being idle.
+    pub fn set_busy(&mut self, busy: bool) {
+        self.busy = busy;
     }
 
     /// Counts messages handled, for the loop's metrics.

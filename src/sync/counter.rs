@@ -30,6 +30,13 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
 
+    /// Sets the value, for gauges that are measured elsewhere. The same rule as for [`add`](Self::add).
+    #[inline]
+    pub fn set(&self, n: u64) {
+        // ORDERING: Relaxed, as in `add`.
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The value at some recent moment.
     #[must_use]
     pub fn get(&self) -> u64 {

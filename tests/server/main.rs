@@ -7,6 +7,7 @@ mod ending;
 mod handles;
 mod limits;
 mod panics;
+mod patience;
 mod placing;
 mod recorder;
 mod starting;

@@ -6,6 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use crate::sys::{self, Address, Epoll};
 pub use crate::sys::{Interest, Readiness, Ready};
@@ -17,6 +18,11 @@ pub trait Kernel: AsFd {
     /// # Errors
     /// As the system call, but never for an interruption: that reports nothing.
     fn wait(&mut self, ready: &mut Vec<Ready>, timeout: i32) -> io::Result<usize>;
+
+    /// clock_gettime(2), monotonic.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
 
     /// Starts watching (`EPOLL_CTL_ADD`).
     ///

@@ -19,7 +19,7 @@ mod watch;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use kernel::{Interest, Kernel, Linux, Readiness, Ready};
 pub use slot::Socket;
@@ -398,6 +398,10 @@ impl<K: Kernel> Driver for Epoll<K> {
         let carried = self.carried.drain(..).map(|key| Ready::new(key.to_word(), readiness));
         self.batch.ready.extend(carried);
         Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        self.kernel.now()
     }
 
     #[inline]
