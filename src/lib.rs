@@ -12,3 +12,4 @@ pub mod sync;
 mod sys;
 #[doc(hidden)]
 pub mod timer;
+mod trace;

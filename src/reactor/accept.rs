@@ -11,6 +11,7 @@ use crate::driver::{Driver, Key};
 use crate::net::Address;
 use crate::service::Peer;
 use crate::sync::Arc;
+use crate::trace::event;
 
 /// How long a listener rests when the system is out of descriptors.
 const REST: Duration = Duration::from_millis(100);
@@ -137,13 +138,15 @@ impl<D: Driver> Reactor<D> {
             self.driver.close(key);
             return;
         };
+        event!(DEBUG, ?key, peer = %peer.address, "opened");
         self.slots.insert(key, Entry::Connection(Connection::new(handler, peer.address, self.options.marks)));
         self.mind_connections();
         self.mind_idle(key);
         self.call_open(key);
     }
 
-    pub(super) fn rest_listener(&mut self, key: Key) {
+    pub(super) fn rest_listener(&mut self, key: Key, _error: &io::Error) {
+        event!(WARN, error = %_error, "a listener rests");
         self.metrics.accept_rests.add(1);
         if let Some(Entry::Listener(metrics)) = self.slots.get(key) {
             metrics.rests.add(1);

@@ -16,6 +16,7 @@ use super::call::LARGE;
 use super::slots::Entry;
 use crate::conn::Hold;
 use crate::driver::{Driver, Key};
+use crate::trace::event;
 
 /// What a loop holds back.
 #[derive(Debug, Default)]
@@ -110,6 +111,7 @@ impl<D: Driver> Reactor<D> {
     /// Stops receiving on the largest holders.
     fn hold_largest(&mut self, used: usize) {
         self.budget.chosen_at = used;
+        event!(WARN, used, limit = self.options.memory_limit, "over the memory budget");
         let mut holders: Vec<(usize, Key)> = Vec::new();
         for key in self.connection_keys() {
             if let Some(connection) = self.slots.connection(key)

@@ -8,6 +8,7 @@ use crate::buffer::Chain;
 use crate::conn::{Act, CloseReason, Hold, Phase};
 use crate::driver::{Driver, Key};
 use crate::service::{Flow, Handler, Io};
+use crate::trace::event;
 
 /// A message that misses this many bytes is received into a block of its own by drivers that do so.
 pub(super) const LARGE: usize = 16 << 10;
@@ -103,6 +104,7 @@ impl<D: Driver> Reactor<D> {
             Err(payload) => {
                 drop_payload(payload);
                 self.metrics.panics.add(1);
+                event!(ERROR, ?key, "a handler panicked");
                 return self.give_up(key, CloseReason::Panicked);
             }
         };
@@ -225,6 +227,7 @@ impl<D: Driver> Reactor<D> {
             Err(payload) => {
                 drop_payload(payload);
                 self.metrics.panics.add(1);
+                event!(ERROR, "a handler panicked while it was made or dropped");
                 None
             }
         }

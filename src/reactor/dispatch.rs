@@ -4,6 +4,7 @@ use super::Reactor;
 use super::slots::Entry;
 use crate::conn::{Act, Arrival, CloseReason, Limit, Phase};
 use crate::driver::{Driver, Event, Key};
+use crate::trace::event;
 
 impl<D: Driver> Reactor<D> {
     /// Handles one event. An event for a key that is not in use any more is dropped.
@@ -40,9 +41,12 @@ impl<D: Driver> Reactor<D> {
                 let act = connection.automaton.ended();
                 self.carry_out(key, act);
             }
+            Event::Error(key, error) if matches!(self.slots.get(key), Some(Entry::Listener(_))) => {
+                self.broken.get_or_insert(error);
+            }
             Event::Error(key, error) => self.close(key, CloseReason::Broken(error)),
             Event::Closed(key) => self.closed(key),
-            Event::AcceptFailed(key, _) => self.rest_listener(key),
+            Event::AcceptFailed(key, error) => self.rest_listener(key, &error),
             Event::Connected(_) | Event::Released(..) => {}
         }
     }
@@ -114,6 +118,7 @@ impl<D: Driver> Reactor<D> {
         self.gone();
         let reason = connection.reason.map_or(CloseReason::Finished, |reason| *reason);
         self.metrics.closed_by.counter(&reason).add(1);
+        event!(DEBUG, ?key, peer = %connection.peer, %reason, "closed");
         if let Some(handler) = connection.handler {
             self.guard(|_| handler.closed(reason));
         }

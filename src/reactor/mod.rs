@@ -53,6 +53,7 @@ use crate::handover::Mailbox;
 use crate::service::{Handler, Peer};
 use crate::sync::Arc;
 use crate::timer::Wheel;
+use crate::trace::event;
 use budget::Budget;
 use slots::{Entry, Slots};
 use spin::Spinner;
@@ -138,6 +139,8 @@ pub struct Reactor<D: Driver> {
     /// The time, once somebody has asked for it in this turn.
     now: Option<Instant>,
     budget: Budget,
+    /// A listener broke: the loop cannot do what it is for.
+    broken: Option<io::Error>,
     /// Listeners that rest after a failure, by the time they go on.
     resting: VecDeque<(Instant, Key)>,
     /// Connections whose congestion was over as soon as it had begun; their handlers are to be called again.
@@ -170,6 +173,7 @@ impl<D: Driver> Reactor<D> {
             wheel,
             now: None,
             budget: Budget::default(),
+            broken: None,
             resting: VecDeque::new(),
             relieved: Vec::new(),
             worked: false,
@@ -191,13 +195,17 @@ impl<D: Driver> Reactor<D> {
     /// Runs until the loop is stopped and its last connection is gone. Blocks.
     ///
     /// # Errors
-    /// When the driver can no longer wait. The handlers are told, and all connections are closed with the loop.
+    /// When the driver can no longer wait, or a listener breaks. The handlers are told, and all connections are closed with the loop.
     pub fn run(&mut self) -> io::Result<()> {
         loop {
             match self.turn() {
                 Ok(Turn::Continue) => {}
-                Ok(Turn::Finished) => return Ok(()),
+                Ok(Turn::Finished) => {
+                    event!(INFO, "a loop has ended");
+                    return Ok(());
+                }
                 Err(error) => {
+                    event!(ERROR, %error, "a loop broke");
                     self.abandon(&error);
                     return Err(error);
                 }
@@ -233,6 +241,9 @@ impl<D: Driver> Reactor<D> {
         waited?;
         self.now = None;
         self.worked = self.work();
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
         let finished = self.stopping != Level::Run && self.slots.is_empty();
         Ok(if finished { Turn::Finished } else { Turn::Continue })
     }

@@ -18,6 +18,7 @@ use crate::conn::CloseReason;
 use crate::driver::Driver;
 use crate::handover::Post;
 use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::trace::event;
 
 /// How far a loop has been told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +125,7 @@ impl<D: Driver> Reactor<D> {
 
     fn begin_drain(&mut self) {
         self.drain_until = Instant::now().checked_add(self.options.drain_limit);
+        event!(INFO, connections = self.metrics.connections(), "draining");
         self.close_listeners();
         for key in self.connection_keys() {
             self.call_drain(key);
