@@ -38,6 +38,13 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
+    /// Does what handlers have put off until now.
+    pub(super) fn end_turn(&mut self) {
+        for run in std::mem::take(&mut self.turn_ends) {
+            self.guard(|_| run());
+        }
+    }
+
     /// Calls that had to wait for the end of a congestion, in their order.
     pub(super) fn call_pending(&mut self, key: Key) {
         let relieved = self.slots.connection(key).is_some_and(|it| it.automaton.take_relief());
@@ -84,6 +91,7 @@ impl<D: Driver> Reactor<D> {
             key,
             handle: &mut connection.handle,
             door: &self.mailbox,
+            turn_ends: &mut self.turn_ends,
         };
         let flow = catch_unwind(AssertUnwindSafe(|| which(handler, &mut io)));
         let Io { wanted, messages, paused: pause, shut, busy, .. } = io;

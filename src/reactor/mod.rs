@@ -10,6 +10,7 @@
 //!   stop word                  drain begins, or is over        stop.rs
 //!   driver.next, until None    events -> automaton -> acts     dispatch.rs
 //!   relieved handlers          call.rs
+//!   what handlers have put off
 //!   limits                     connections whose patience has ended   limits.rs
 //!   deadlines                  draining, accepting
 //!   budget                     memory of the pool, number of connections
@@ -50,7 +51,7 @@ use crate::buffer::SegmentWriter;
 use crate::conn::{CloseReason, Marks};
 use crate::driver::{Driver, Key, SystemCalls};
 use crate::handover::Mailbox;
-use crate::service::{Handler, Peer};
+use crate::service::{Handler, Peer, TurnEnd};
 use crate::sync::Arc;
 use crate::timer::Wheel;
 use crate::trace::event;
@@ -145,6 +146,8 @@ pub struct Reactor<D: Driver> {
     resting: VecDeque<(Instant, Key)>,
     /// Connections whose congestion was over as soon as it had begun; their handlers are to be called again.
     relieved: Vec<Key>,
+    /// What handlers want to have done when the turn is over.
+    turn_ends: Vec<TurnEnd>,
     worked: bool,
 }
 
@@ -176,6 +179,7 @@ impl<D: Driver> Reactor<D> {
             broken: None,
             resting: VecDeque::new(),
             relieved: Vec::new(),
+            turn_ends: Vec::new(),
             worked: false,
         }
     }
@@ -278,6 +282,7 @@ impl<D: Driver> Reactor<D> {
             self.dispatch(event);
         }
         self.call_relieved();
+        self.end_turn();
         self.meet_limits();
         self.meet_deadlines();
         self.mind_memory();

@@ -106,6 +106,9 @@ pub struct Peer {
     pub address: Address,
 }
 
+/// Something to be done at the end of a turn of the loop.
+pub(crate) type TurnEnd = Box<dyn FnOnce()>;
+
 /// A handler's view of its connection during one call.
 pub struct Io<'a> {
     pub(crate) input: &'a mut Chain,
@@ -121,6 +124,7 @@ pub struct Io<'a> {
     pub(crate) key: Key,
     pub(crate) handle: &'a mut Option<Handle>,
     pub(crate) door: &'a dyn Door,
+    pub(crate) turn_ends: &'a mut Vec<TurnEnd>,
 }
 
 impl Io<'_> {
@@ -198,6 +202,12 @@ impl Io<'_> {
     #[inline]
     pub fn count_messages(&mut self, messages: u64) {
         self.messages += messages;
+    }
+
+    /// Has something done, on this thread, when the loop has called the handlers of all connections that are ready
+    /// now: for work that is cheaper for many connections at once.
+    pub fn at_turn_end(&mut self, run: impl FnOnce() + 'static) {
+        self.turn_ends.push(Box::new(run));
     }
 
     /// Reaches this connection from other threads.

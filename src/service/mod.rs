@@ -8,5 +8,6 @@ mod payload;
 pub use crate::conn::Handle;
 pub use frame::{Cut, Frame, FrameError, FrameOptions};
 pub use framed::Framed;
+pub(crate) use handler::TurnEnd;
 pub use handler::{Flow, Handler, HandlerError, Io, MakeHandler, Peer};
 pub use payload::Payload;

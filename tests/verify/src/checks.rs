@@ -44,7 +44,7 @@ pub(crate) fn doc(shell: &Shell, _: &Request) -> Result<String> {
 
 /// The quick tests of every package, and the documentation tests.
 pub(crate) fn test(shell: &Shell, request: &Request) -> Result<String> {
-    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let mut command = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
     command.args(&request.filters);
     skips::collect(&mut command);
     Ok(format!("{} tests", passed(&shell.run(command, LIMIT)?.output)))
