@@ -201,17 +201,18 @@ impl Automaton {
         self.phase == Phase::Open && !self.is_held(Hold::Congestion) && std::mem::take(&mut self.relieved)
     }
 
-    /// Answers once, when the handler was kept from bytes and is so no more, that it is to be given what waits.
+    /// Answers once, when the handler was kept from bytes and is so no more, that it is to be given what waits. Not
+    /// before it was told that a congestion is over: it may count on the bytes to come after that.
     #[inline]
     pub fn take_owed(&mut self) -> bool {
-        self.may_call() && std::mem::take(&mut self.owed)
+        self.may_call() && !self.relieved && std::mem::take(&mut self.owed)
     }
 
     /// Answers once, when nothing stands between the handler and the end of the stream, that it is to be told.
     /// To be asked when all bytes that arrived have been handed to the handler.
     #[inline]
     pub fn take_eof(&mut self) -> bool {
-        let tell = self.may_call() && self.eof && !self.eof_told;
+        let tell = self.may_call() && !(self.relieved | self.owed) && self.eof && !self.eof_told;
         self.eof_told |= tell;
         tell
     }
@@ -304,6 +305,18 @@ impl Automaton {
             return Act { call: self.phase == Phase::Open, ..act };
         }
         Act::default()
+    }
+
+    /// As [`queued`](Self::queued), then [`sent`](Self::sent), for bytes of which the driver has taken some at once.
+    #[inline]
+    #[must_use]
+    pub fn passed(&mut self, bytes: usize, taken: usize) -> Act {
+        if taken == bytes && self.unsent == 0 && bytes <= self.marks.high && self.phase == Phase::Open {
+            return Act::default();
+        }
+        let queued = self.queued(bytes);
+        let sent = self.sent(taken);
+        Act { receive: sent.receive.or(queued.receive), ..sent }
     }
 
     /// Nothing more is to be handled: close when everything is sent.

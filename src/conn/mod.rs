@@ -120,13 +120,16 @@ impl Connection {
         !self.input.is_empty() || self.deadlines.get(Limit::Read).is_some()
     }
 
-    /// Bytes are given to the driver.
+    /// Bytes were given to the driver, which has taken some of them at once.
     #[inline]
-    pub(crate) fn queued(&mut self, bytes: usize) -> Act {
+    pub(crate) fn passed(&mut self, bytes: usize, taken: usize) -> Act {
         if let Some(receipts) = &mut self.receipts {
             receipts.queued(bytes);
+            if !receipts.sent(taken) {
+                self.receipts = None;
+            }
         }
-        self.automaton.queued(bytes)
+        self.automaton.passed(bytes, taken)
     }
 
     /// The driver has sent bytes.

@@ -98,16 +98,15 @@ impl Receipts {
         Self { queued: unsent as u64, sent: 0, waiting: VecDeque::new() }
     }
 
-    /// Bytes are queued that nobody has a receipt for.
+    /// Bytes are queued.
     pub(crate) fn queued(&mut self, bytes: usize) {
         self.queued += bytes as u64;
     }
 
-    /// Bytes are queued, and somebody waits for them.
+    /// Somebody waits for the bytes that are queued next.
     pub(crate) fn promise(&mut self, bytes: usize, promise: Promise<Result<(), SendError>>) {
         let start = self.queued;
-        self.queued += bytes as u64;
-        self.waiting.push_back(Waiting { start, end: self.queued, promise });
+        self.waiting.push_back(Waiting { start, end: start + bytes as u64, promise });
     }
 
     /// Bytes are sent. Answers whether anybody still waits.

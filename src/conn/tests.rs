@@ -99,6 +99,14 @@ impl Expected {
                 self.unsent += n;
                 let free = self.is_free();
                 self.congested |= self.unsent > self.marks.high;
+                for taken in [0, n / 2, n] {
+                    let (mut one, mut other) = (automaton.clone(), automaton.clone());
+                    let first = one.queued(n);
+                    let second = one.sent(taken);
+                    let act = Act { receive: second.receive.or(first.receive), ..second };
+                    assert_eq!(other.passed(n, taken), act, "in one step as in two");
+                    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+                }
                 let act = automaton.queued(n);
                 assert_eq!(act.receive, (free && !self.is_free()).then_some(false), "congestion begins");
                 act
@@ -312,5 +320,7 @@ fn an_end_during_a_congestion_is_told_after_it() {
     assert!(!automaton.take_eof());
     let act = automaton.sent(10);
     assert!(act.call && act.receive == Some(true));
-    assert!(automaton.take_relief() && automaton.take_eof() && !automaton.take_eof());
+    assert!(!automaton.take_owed() && !automaton.take_eof(), "relief first");
+    assert!(automaton.take_relief() && !automaton.take_eof(), "then what came meanwhile");
+    assert!(automaton.take_owed() && automaton.take_eof() && !automaton.take_eof());
 }

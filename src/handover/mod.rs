@@ -4,7 +4,7 @@
 //! * `SleepFlag`: the owner says that it is about to sleep, a pusher that sees it wakes the owner, and no wake-up
 //!   is lost or sent twice.
 //!
-//! * [`oneshot`]: one value, which a task or a blocked thread waits for.
+//! * [`oneshot()`]: one value, which a task or a blocked thread waits for.
 //!
 //! A [`Mailbox`] is list and flag with messages in it: the way work reaches a loop. The block pool uses both for blocks that
 //! are dropped on a foreign thread and for an owner that has run out of blocks.

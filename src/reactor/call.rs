@@ -4,7 +4,6 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
-use crate::buffer::Chain;
 use crate::conn::{Act, CloseReason, Hold, Phase};
 use crate::driver::{Driver, Key};
 use crate::service::{Flow, Handler, Io};
@@ -61,8 +60,7 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// Calls the handler of an open connection, sends what it wrote, and does as it says. `finished` is the reason noted for
-    /// [`Flow::CloseWhenSent`].
+    /// Calls the handler of an open connection, sends what it wrote, and does as it says.
     #[inline]
     fn call(
         &mut self,
@@ -74,48 +72,25 @@ impl<D: Driver> Reactor<D> {
         if connection.automaton.phase() != Phase::Open {
             return;
         }
-        let Some(handler) = connection.handler.as_deref_mut() else { return };
-        let paused = connection.automaton.is_held(Hold::Pause);
+        let Some(mut handler) = connection.handler.take() else { return };
         let waiting = connection.input.len();
         let mut io = Io {
-            input: &mut connection.input,
+            connection: &mut *connection,
             output: &mut self.writer,
-            peer: &connection.peer,
-            unsent: connection.automaton.unsent(),
-            high: connection.automaton.marks().high,
-            wanted: 0,
-            messages: 0,
-            paused,
-            shut: false,
-            busy: connection.busy,
-            key,
-            handle: &mut connection.handle,
             door: &self.mailbox,
             turn_ends: &mut self.turn_ends,
+            key,
+            wanted: 0,
+            messages: 0,
+            pause: None,
+            shut: false,
         };
-        let flow = catch_unwind(AssertUnwindSafe(|| which(handler, &mut io)));
-        let Io { wanted, messages, paused: pause, shut, busy, .. } = io;
-        connection.busy = busy;
-        let consumed = connection.input.len() < waiting;
+        let flow = catch_unwind(AssertUnwindSafe(|| which(&mut *handler, &mut io)));
+        let Io { wanted, messages, pause, shut, .. } = io;
+        connection.handler = Some(handler);
         if messages > 0 {
             self.metrics.messages.add(messages);
         }
-        let mut successor = None;
-        let ends = match flow {
-            Ok(Flow::Continue) => false,
-            Ok(Flow::CloseWhenSent) => true,
-            Ok(Flow::Become(handler)) => {
-                successor = Some(handler);
-                false
-            }
-            Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
-            Err(payload) => {
-                drop_payload(payload);
-                self.metrics.panics.add(1);
-                event!(ERROR, ?key, "a handler panicked");
-                return self.give_up(key, CloseReason::Panicked);
-            }
-        };
         // A block that a large message is being received into is kept, however little of it is filled yet.
         if wanted >= LARGE && connection.expects > 0 {
             connection.input.compact_all_but_last();
@@ -124,16 +99,32 @@ impl<D: Driver> Reactor<D> {
         }
         let large = (wanted >= LARGE) | (connection.expects > 0);
         let reading = connection.has_begun_reading();
-        if pause != paused {
-            let act = match pause {
-                true => connection.automaton.hold(Hold::Pause),
-                false => connection.automaton.release(Hold::Pause),
-            };
-            self.carry_out_later(key, act);
-        }
+        let consumed = connection.input.len() < waiting;
+        let next = match flow {
+            Ok(Flow::Continue) => None,
+            Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
+            Ok(flow) => Some(flow),
+            Err(payload) => {
+                drop_payload(payload);
+                self.metrics.panics.add(1);
+                event!(ERROR, ?key, "a handler panicked");
+                return self.give_up(key, CloseReason::Panicked);
+            }
+        };
         if !self.writer.is_empty() {
             match self.writer.take() {
-                Ok(chain) => self.send(key, chain),
+                Ok(chain) => {
+                    // Nothing is sent behind the end of our direction.
+                    if !connection.automaton.is_shut() {
+                        let bytes = chain.len();
+                        let taken = self.driver.send(key, chain, None);
+                        self.metrics.sent.add(taken as u64);
+                        let act = connection.passed(bytes, taken);
+                        if taken < bytes || !act.is_nothing() || self.options.idle_limit.is_some() {
+                            self.passed(key, taken, act);
+                        }
+                    }
+                }
                 Err(error) => return self.give_up(key, CloseReason::Aborted(Box::new(error))),
             }
         }
@@ -142,65 +133,60 @@ impl<D: Driver> Reactor<D> {
         } else if wanted > 0 {
             self.driver.want(key, wanted);
         }
+        if let Some(pause) = pause {
+            self.set_pause(key, pause);
+        }
         if reading {
             self.mind_reading(key, consumed);
         }
-        if shut | ends | successor.is_some() {
-            self.follow(key, shut, ends.then_some(finished), successor);
+        if shut | next.is_some() {
+            self.follow(key, shut, next, finished);
         }
     }
 
-    /// Gives bytes to the driver, unless our direction is ended.
-    #[inline]
-    pub(super) fn send(&mut self, key: Key, chain: Chain) {
-        let Some(connection) = self.slots.connection(key) else { return };
-        if connection.automaton.is_shut() {
-            return;
-        }
-        let queued = connection.queued(chain.len());
-        let taken = self.driver.send(key, chain, None);
-        self.metrics.sent.add(taken as u64);
-        let act = connection.sent(taken);
-        let unsent = connection.automaton.unsent() > 0;
-        if let Some(on) = act.receive.or(queued.receive) {
-            self.set_receiving(key, on);
-        }
-        if unsent {
-            self.mind_writing(key, taken > 0);
-        }
+    /// What follows when bytes were given to the driver, and it has taken some of them at once.
+    #[cold]
+    pub(super) fn passed(&mut self, key: Key, taken: usize, act: Act) {
+        self.mind_writing(key, taken > 0);
         if taken > 0 {
             self.mind_idle(key);
         }
-        if act.call {
-            self.relieved.push(key);
-        }
+        self.carry_out_later(key, act);
     }
 
-    /// Does what a call has asked for beyond going on.
     #[cold]
-    fn follow(
-        &mut self,
-        key: Key,
-        shut: bool,
-        finished: Option<CloseReason>,
-        successor: Option<Box<dyn Handler>>,
-    ) {
+    fn set_pause(&mut self, key: Key, pause: bool) {
+        let Some(connection) = self.slots.connection(key) else { return };
+        let act = match pause {
+            true => connection.automaton.hold(Hold::Pause),
+            false => connection.automaton.release(Hold::Pause),
+        };
+        self.carry_out_later(key, act);
+    }
+
+    /// Does what a call has asked for beyond going on. `finished` is the reason noted for [`Flow::CloseWhenSent`].
+    #[cold]
+    fn follow(&mut self, key: Key, shut: bool, next: Option<Flow>, finished: CloseReason) {
         let Some(connection) = self.slots.connection(key) else { return };
         if shut {
             let act = connection.automaton.shut_down();
             self.carry_out(key, act);
         }
-        if let Some(reason) = finished {
-            return self.finish(key, reason);
+        match next {
+            Some(Flow::CloseWhenSent) => self.finish(key, finished),
+            Some(Flow::Become(successor)) => self.succeed(key, successor),
+            _ => {}
         }
+    }
+
+    /// Puts another handler in the place of the present one.
+    fn succeed(&mut self, key: Key, successor: Box<dyn Handler>) {
         let Some(connection) = self.slots.connection(key) else { return };
-        if let Some(successor) = successor {
-            connection.automaton.renew();
-            let former = connection.handler.replace(successor);
-            self.guard(|_| drop(former));
-            self.call_open(key);
-            self.relieved.push(key);
-        }
+        connection.automaton.renew();
+        let former = connection.handler.replace(successor);
+        self.guard(|_| drop(former));
+        self.call_open(key);
+        self.relieved.push(key);
     }
 
     /// Closes when everything is sent.

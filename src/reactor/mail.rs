@@ -113,6 +113,9 @@ impl<D: Driver> Reactor<D> {
             return promise.fulfil(Err(SendError { taken: 0, why }));
         }
         connection.receipts.get_or_insert_with(|| Box::new(Receipts::new(unsent))).promise(bytes, promise);
-        self.send(key, chain);
+        let taken = self.driver.send(key, chain, None);
+        self.metrics.sent.add(taken as u64);
+        let act = connection.passed(bytes, taken);
+        self.passed(key, taken, act);
     }
 }

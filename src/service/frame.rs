@@ -9,7 +9,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use super::{HandlerError, Payload};
+use super::{Codec, Cut, HandlerError, Payload};
 use crate::buffer::{Chain, Hole, ReadError, Segment, SegmentWriter, WriteError};
 
 /// The length in front of each payload, in bytes.
@@ -34,15 +34,6 @@ pub struct Frame {
     options: FrameOptions,
 }
 
-/// What is to be had from the input.
-#[derive(Debug)]
-pub enum Cut<'a> {
-    /// The payload of the next message.
-    Message(Payload<'a>),
-    /// The next message is not there yet. So many bytes of it are missing, as far as can be told.
-    Missing(usize),
-}
-
 impl Frame {
     /// A codec with these options.
     #[must_use]
@@ -55,7 +46,7 @@ impl Frame {
     /// # Errors
     /// [`FrameError::TooLong`] as soon as a length over the limit is seen; the input cannot be read on then.
     #[inline]
-    pub fn cut<'a>(&self, input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
+    pub fn cut<'a>(&self, input: &'a mut Chain) -> Result<Cut<Payload<'a>>, FrameError> {
         match input.front().first_chunk() {
             Some(header) => self.cut_behind(*header, input),
             None => self.cut_across(input),
@@ -63,7 +54,7 @@ impl Frame {
     }
 
     /// The header lies in several pieces, or is not there yet.
-    fn cut_across<'a>(&self, input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
+    fn cut_across<'a>(&self, input: &'a mut Chain) -> Result<Cut<Payload<'a>>, FrameError> {
         if input.len() < HEADER {
             return Ok(Cut::Missing(HEADER - input.len()));
         }
@@ -73,7 +64,11 @@ impl Frame {
     }
 
     #[inline]
-    fn cut_behind<'a>(&self, header: [u8; HEADER], input: &'a mut Chain) -> Result<Cut<'a>, FrameError> {
+    fn cut_behind<'a>(
+        &self,
+        header: [u8; HEADER],
+        input: &'a mut Chain,
+    ) -> Result<Cut<Payload<'a>>, FrameError> {
         let length = self.length(header)?;
         let whole = HEADER + length;
         if input.len() < whole {
@@ -170,6 +165,30 @@ impl Frame {
         body(to)?;
         Ok(message.end(to)?)
     }
+}
+
+/// Messages as chains, without a copy: a request is counted pieces of what was received, a reply is linked into what is
+/// sent (small pieces are copied there). Replies leave in the order of the requests: there is nothing in a frame that
+/// says which request it answers.
+impl Codec for Frame {
+    type In = Chain;
+    type Out = Chain;
+    type Tag = ();
+    const ORDERED: bool = true;
+
+    fn cut(&mut self, input: &mut Chain) -> Result<Cut<Chain>, HandlerError> {
+        Ok(match Self::cut(self, input)? {
+            Cut::Message(payload) => Cut::Message(payload.into_chain()),
+            Cut::Missing(bytes) => Cut::Missing(bytes),
+        })
+    }
+
+    fn put(out: Chain, to: &mut SegmentWriter) -> Result<(), HandlerError> {
+        to.write(&length_of(out.len())?.to_be_bytes())?;
+        Ok(to.append_chain(out)?)
+    }
+
+    fn tag(_: &Chain) {}
 }
 
 /// A message that is being written; its length is filled in at the end.

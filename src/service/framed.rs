@@ -29,7 +29,7 @@ where
         if io.is_congested() {
             return Ok(());
         }
-        let room = io.high - io.unsent;
+        let room = io.high() - io.unsent();
         let (input, output) = io.split();
         let mut failed = None;
         let missing = self.frame.for_each(input, |request| {

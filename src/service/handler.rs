@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::buffer::{Chain, SegmentWriter, WriteError};
-use crate::conn::{CloseReason, Door, Handle};
+use crate::conn::{CloseReason, Connection, Door, Handle, Hold};
 use crate::driver::Key;
 use crate::net::Address;
 
@@ -111,42 +111,40 @@ pub(crate) type TurnEnd = Box<dyn FnOnce()>;
 
 /// A handler's view of its connection during one call.
 pub struct Io<'a> {
-    pub(crate) input: &'a mut Chain,
+    pub(crate) connection: &'a mut Connection,
     pub(crate) output: &'a mut SegmentWriter,
-    pub(crate) peer: &'a Address,
-    pub(crate) unsent: usize,
-    pub(crate) high: usize,
-    pub(crate) wanted: usize,
-    pub(crate) messages: u64,
-    pub(crate) paused: bool,
-    pub(crate) shut: bool,
-    pub(crate) busy: bool,
-    pub(crate) key: Key,
-    pub(crate) handle: &'a mut Option<Handle>,
     pub(crate) door: &'a dyn Door,
     pub(crate) turn_ends: &'a mut Vec<TurnEnd>,
+    pub(crate) key: Key,
+    pub(crate) wanted: usize,
+    pub(crate) messages: u64,
+    pub(crate) pause: Option<bool>,
+    pub(crate) shut: bool,
 }
 
 impl Io<'_> {
     /// The bytes that have arrived and are not consumed.
+    #[inline]
     pub fn input(&mut self) -> &mut Chain {
-        self.input
+        &mut self.connection.input
     }
 
     /// Where bytes to be sent are written. They leave when the call returns.
+    #[inline]
     pub fn output(&mut self) -> &mut SegmentWriter {
         self.output
     }
 
     /// Both at once.
+    #[inline]
     pub fn split(&mut self) -> (&mut Chain, &mut SegmentWriter) {
-        (self.input, self.output)
+        (&mut self.connection.input, self.output)
     }
 
     /// The peer's address.
     #[must_use]
     pub fn peer(&self) -> &Address {
-        self.peer
+        &self.connection.peer
     }
 
     /// Whether more is written than the peer has taken and the high-water mark allows. Writing more is possible, and
@@ -154,36 +152,38 @@ impl Io<'_> {
     #[inline]
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        self.unsent + self.output.len() > self.high
+        self.unsent() + self.output.len() > self.high()
     }
 
     /// The bytes written by earlier calls that the transport has not taken yet.
+    #[inline]
     #[must_use]
     pub fn unsent(&self) -> usize {
-        self.unsent
+        self.connection.automaton.unsent()
     }
 
     /// The high-water mark of unsent bytes.
+    #[inline]
     #[must_use]
     pub fn high(&self) -> usize {
-        self.high
+        self.connection.automaton.marks().high
     }
 
     /// Receives nothing more, and gets no `data` and no `eof`, until [`resume`](Self::resume). Bytes that are under
     /// way are kept. The kernel's buffers fill up, and then the peer can send no more.
     pub fn pause(&mut self) {
-        self.paused = true;
+        self.pause = Some(true);
     }
 
     /// Goes on to receive. `data` follows soon if bytes wait, then `eof` if the peer has ended.
     pub fn resume(&mut self) {
-        self.paused = false;
+        self.pause = Some(false);
     }
 
     /// Whether the connection is paused.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.paused
+        self.pause.unwrap_or_else(|| self.connection.automaton.is_held(Hold::Pause))
     }
 
     /// Ends our direction behind everything written up to the end of this call; receiving goes on. What is written
@@ -195,7 +195,7 @@ impl Io<'_> {
     /// Says whether work is under way for this connection elsewhere: while it is, the connection is not closed for
     /// being idle.
     pub fn set_busy(&mut self, busy: bool) {
-        self.busy = busy;
+        self.connection.busy = busy;
     }
 
     /// Counts messages handled, for the loop's metrics.
@@ -212,7 +212,7 @@ impl Io<'_> {
 
     /// Reaches this connection from other threads.
     pub fn handle(&mut self) -> Handle {
-        self.handle.get_or_insert_with(|| self.door.handle(self.key)).clone()
+        self.connection.handle.get_or_insert_with(|| self.door.handle(self.key)).clone()
     }
 
     /// Says that the message whose beginning has arrived needs `bytes` more, so that they can be received into one
@@ -224,7 +224,7 @@ impl Io<'_> {
 
 impl fmt::Debug for Io<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Io").field("peer", &self.peer).field("input", &self.input).finish_non_exhaustive()
+        f.debug_struct("Io").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 
