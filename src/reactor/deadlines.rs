@@ -17,7 +17,7 @@ impl<D: Driver> Reactor<D> {
         if self.resting.is_empty() && self.drain_until.is_none() {
             return;
         }
-        let now = self.driver.now();
+        let now = self.now();
         while let Some((_, key)) = self.resting.pop_front_if(|(at, _)| *at <= now) {
             if !self.is_full() {
                 self.driver.receive(key, true);

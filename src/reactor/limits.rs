@@ -11,7 +11,8 @@
 //! anew is to store a moment: no timer is moved, and no system call is made. A timer that comes up before any of the
 //! connection's deadlines is armed for the first one then.
 //!
-//! The clock is asked at most once a turn, and only in turns that begin a limit.
+//! The clock is asked at most twice a turn: before the first limit begins, if one does, and when limits are met, if
+//! there are any.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::conn::{Limit, Phase};
 use crate::driver::{Driver, Key};
 
 impl<D: Driver> Reactor<D> {
-    /// The moment at which this turn's work began, or a little later.
+    /// The moment at which this part of the turn began, or a little later.
     #[inline]
     pub(super) fn now(&mut self) -> Instant {
         let driver = &self.driver;
@@ -34,9 +35,7 @@ impl<D: Driver> Reactor<D> {
         let Some(at) = self.now().checked_add(length) else { return };
         let Some(connection) = self.slots.connection(key) else { return };
         connection.deadlines.set(limit, Some(at));
-        if self.wheel.deadline(key.slot()).is_none_or(|armed| at < armed) {
-            self.wheel.arm(key.slot(), at);
-        }
+        self.wheel.arm_by(key.slot(), at);
     }
 
     /// A byte has gone either way.
@@ -78,7 +77,7 @@ impl<D: Driver> Reactor<D> {
         if self.wheel.is_empty() {
             return;
         }
-        let now = self.driver.now();
+        let now = self.now();
         while let Some(slot) = self.wheel.expired(now) {
             let Some(key) = self.slots.key_of(slot) else { continue };
             self.meet_limit(key, now);

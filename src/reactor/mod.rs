@@ -137,7 +137,7 @@ pub struct Reactor<D: Driver> {
     drain_until: Option<Instant>,
     /// One timer for each connection that has a deadline, by slot.
     wheel: Wheel,
-    /// The time, once somebody has asked for it in this turn.
+    /// The time, once somebody has asked for it in this part of the turn.
     now: Option<Instant>,
     budget: Budget,
     /// A listener broke: the loop cannot do what it is for.
@@ -283,6 +283,8 @@ impl<D: Driver> Reactor<D> {
         }
         self.call_relieved();
         self.end_turn();
+        // Handlers may have taken their time.
+        self.now = None;
         self.meet_limits();
         self.meet_deadlines();
         self.mind_memory();
