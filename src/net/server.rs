@@ -24,7 +24,8 @@ use super::socket_file::SocketFile;
 use super::{Accept, Address, ServerBuilder};
 use crate::driver::{Driver, SystemCalls};
 use crate::reactor::{
-    LoopHandle, LoopMetrics, LoopOptions, Maker, Placement, Placer, Reactor, StopWord, Stopper,
+    ListenerMetrics, LoopHandle, LoopMetrics, LoopOptions, Maker, Placement, Placer, Reactor, StopWord,
+    Stopper,
 };
 use crate::service::MakeHandler;
 use crate::sync::Arc;
@@ -37,6 +38,8 @@ pub struct Usage {
     pub metrics: Arc<LoopMetrics>,
     /// What its driver asked of the kernel.
     pub system_calls: Arc<SystemCalls>,
+    /// What its listener did, if it has one.
+    pub listener: Option<Arc<ListenerMetrics>>,
 }
 
 /// A running server. Dropping it stops it, as [`Stopper::stop`], and waits for it to end.
@@ -66,12 +69,15 @@ struct Start<S> {
     stopper: Stopper,
 }
 
+/// Where a loop listens, and what its listener counts.
+type Listening = (Address, Option<Arc<ListenerMetrics>>);
+
 /// A loop's thread, seen from the caller.
 struct Thread<S> {
     join: JoinHandle<io::Result<()>>,
     ready: Receiver<io::Result<Ready<S>>>,
     start: Sender<Start<S>>,
-    listening: Receiver<io::Result<Option<Address>>>,
+    listening: Receiver<io::Result<Option<Listening>>>,
 }
 
 impl Server {
@@ -169,10 +175,14 @@ fn set_up<D: Driver + 'static>(
     let wakes = handles.iter().map(|handle| Box::new(handle.post.clone()) as _).collect();
     let stopper = Stopper::new(Arc::clone(word), wakes);
     let begun = begin(builder.accept, address, threads, &handles, &stopper);
-    let address = begun.inspect_err(|_| stopper.stop_now())?;
+    let (address, listeners) = begun.inspect_err(|_| stopper.stop_now())?;
     let usage = loops
         .into_iter()
-        .map(|ready| Usage { metrics: ready.handle.metrics, system_calls: ready.system_calls })
+        .zip(listeners)
+        .map(|(ready, listener)| {
+            let Ready { handle, system_calls } = ready;
+            Usage { metrics: handle.metrics, system_calls, listener }
+        })
         .collect();
     Ok(Started { address, stopper, usage })
 }
@@ -210,14 +220,14 @@ fn gone() -> io::Error {
     io::Error::other("a loop ended while it was set up")
 }
 
-/// Lets the loops listen, the first one first. Answers the real address.
+/// Lets the loops listen, the first one first. Answers the real address, and each loop's listener.
 fn begin<S>(
     accept: Accept,
     address: &Address,
     threads: &[Thread<S>],
     handles: &[LoopHandle<S>],
     stopper: &Stopper,
-) -> io::Result<Address> {
+) -> io::Result<(Address, Vec<Option<Arc<ListenerMetrics>>>)> {
     let (share, placement) = match (accept, address) {
         (Accept::EachLoop, Address::Tcp(_)) => (true, None),
         (Accept::EachLoop, Address::Unix(_)) => (false, Some(Placement::RoundRobin)),
@@ -227,6 +237,7 @@ fn begin<S>(
         sys::require_free(address)?;
     }
     let mut bound = address.clone();
+    let mut listeners = Vec::new();
     for (index, thread) in threads.iter().enumerate() {
         let placer = match placement {
             Some(placement) if index == 0 => Placer::over(handles.to_vec(), index, placement),
@@ -235,11 +246,13 @@ fn begin<S>(
         let listen = (index == 0 || share).then(|| (bound.clone(), share && threads.len() > 1));
         let start = Start { placer, listen, stopper: stopper.clone() };
         thread.start.send(start).map_err(|_| gone())?;
-        if let Some(address) = thread.listening.recv().map_err(|_| gone())?? {
+        let listening = thread.listening.recv().map_err(|_| gone())??;
+        listeners.push(listening.and_then(|(address, listener)| {
             bound = address;
-        }
+            listener
+        }));
     }
-    Ok(bound)
+    Ok((bound, listeners))
 }
 
 fn spawn<D: Driver + 'static>(
@@ -265,7 +278,10 @@ fn spawn<D: Driver + 'static>(
         drop(tell_ready.send(Ok(told)));
         let Ok(start) = started.recv() else { return Ok(()) };
         reactor.place_with(start.placer);
-        let listened = start.listen.map(|(address, share)| reactor.listen(&address, share)).transpose();
+        let listened = start
+            .listen
+            .map(|(address, share)| Ok((reactor.listen(&address, share)?, reactor.listeners().pop())))
+            .transpose();
         let failed = listened.is_err();
         if tell_listening.send(listened).is_err() || failed {
             return Ok(());

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::slots::Entry;
-use super::{LoopHandle, Mail, Reactor};
+use super::{ListenerMetrics, LoopHandle, Mail, Reactor};
 use crate::conn::Connection;
 use crate::driver::{Driver, Key};
 use crate::net::Address;
@@ -97,6 +97,15 @@ impl<D: Driver> Reactor<D> {
                 Err(error)
             }
         }
+    }
+
+    /// What each listener has counted.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<Arc<ListenerMetrics>> {
+        let entries = self.slots.keys().filter_map(|key| self.slots.get(key));
+        entries
+            .filter_map(|entry| if let Entry::Listener(it) = entry { Some(Arc::clone(it)) } else { None })
+            .collect()
     }
 
     /// Spreads the connections accepted here with `placer`.

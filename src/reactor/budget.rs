@@ -80,6 +80,9 @@ impl<D: Driver> Reactor<D> {
         let listeners =
             self.slots.keys().filter(|key| matches!(self.slots.get(*key), Some(Entry::Listener(_))));
         for key in listeners.filter(|key| !resting.iter().any(|(_, resting)| resting == key)) {
+            if let (false, Some(Entry::Listener(metrics))) = (on, self.slots.get(key)) {
+                metrics.full.add(1);
+            }
             self.driver.receive(key, on);
         }
     }
@@ -103,9 +106,8 @@ impl<D: Driver> Reactor<D> {
 
     fn used(&self) -> usize {
         let usage = self.driver.pool().usage();
-        let used = usage.mapped - usage.free;
-        self.metrics.pool_used.set(used as u64);
-        used
+        self.metrics.pool.set(&usage);
+        usage.mapped - usage.free
     }
 
     /// Stops receiving on the largest holders.

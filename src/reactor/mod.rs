@@ -43,7 +43,7 @@ pub use accept::Placement;
 pub(crate) use accept::Placer;
 pub use mail::LoopHandle;
 pub(crate) use mail::Mail;
-pub use metrics::{ClosedBy, ListenerMetrics, LoopMetrics};
+pub use metrics::{ClosedBy, ListenerMetrics, LoopMetrics, PoolGauges};
 pub use spin::Spin;
 pub use stop::{StopWord, Stopper};
 

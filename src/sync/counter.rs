@@ -1,4 +1,4 @@
-//! Counters with one writer and any number of readers.
+//! Counters with one writer and any number of readers, and tables of them.
 
 use super::{AtomicU64, Ordering};
 
@@ -44,3 +44,84 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Defines a table of [`Counter`]s, which is a table of plain numbers when its parameter is `u64`: its values at one
+/// time. A table may have other tables in it, which have the same methods.
+macro_rules! counters {
+    (
+        $(#[$doc:meta])*
+        pub struct $name:ident {
+            $($(#[$counter_doc:meta])* pub $counter:ident,)*
+            $(: $(#[$table_doc:meta])* pub $table:ident: $kind:ident,)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name<C = $crate::sync::Counter> {
+            $($(#[$counter_doc])* pub $counter: C,)*
+            $($(#[$table_doc])* pub $table: $kind<C>,)*
+        }
+
+        impl $name {
+            /// The values now. They are read one after another, not at the same instant.
+            #[must_use]
+            pub fn snapshot(&self) -> $name<u64> {
+                $name {
+                    $($counter: self.$counter.get(),)*
+                    $($table: self.$table.snapshot(),)*
+                }
+            }
+        }
+
+        impl $name<u64> {
+            /// What was counted after an earlier snapshot of the same counters. What is measured, not counted, is as
+            /// it is.
+            #[must_use]
+            pub fn since(&self, earlier: &Self) -> Self {
+                Self {
+                    $($counter: self.$counter.saturating_sub(earlier.$counter),)*
+                    $($table: self.$table.since(&earlier.$table),)*
+                }
+            }
+        }
+
+        /// What several have counted together.
+        impl std::ops::Add for $name<u64> {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Self {
+                    $($counter: self.$counter + other.$counter,)*
+                    $($table: self.$table + other.$table,)*
+                }
+            }
+        }
+
+        impl std::iter::Sum for $name<u64> {
+            fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+                all.fold(Self::default(), std::ops::Add::add)
+            }
+        }
+
+        /// One line of names and values, such as `opened 3, received 96`. What is zero is left out.
+        impl std::fmt::Display for $name<u64> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                #[allow(unused_mut, reason = "a table may have no other in it")]
+                let mut parts: Vec<String> = [$((stringify!($counter), self.$counter)),*]
+                    .into_iter()
+                    .filter(|(_, value)| *value > 0)
+                    .map(|(name, value)| format!("{} {value}", name.replace('_', " ")))
+                    .collect();
+                $(
+                    let table = self.$table.to_string();
+                    parts.extend((!table.is_empty()).then(|| {
+                        format!("{} ({table})", stringify!($table).replace('_', " "))
+                    }));
+                )*
+                f.write_str(&parts.join(", "))
+            }
+        }
+    };
+}
+
+pub(crate) use counters;

@@ -31,6 +31,7 @@ mod imp;
 mod ledger;
 
 pub use counter::Counter;
+pub(crate) use counter::counters;
 pub use imp::{
     Arc, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, FakeBell, ThreadToken, Track, UnsafeCell, Witness,
     fence, thread,

@@ -41,3 +41,22 @@ fn every_byte_received_and_sent_is_counted() {
     assert_eq!((usage.metrics.received.get(), usage.metrics.sent.get()), (expected, expected));
     assert_eq!((usage.metrics.opened.get(), usage.metrics.closed.get()), (1, 1));
 }
+
+/// A listener counts what it accepts, wherever the connections go; snapshots of the loops add up.
+#[test]
+fn listeners_count_what_they_accept() {
+    use crate::client::{Client, any_port, echo};
+    use linkpoll::net::Accept;
+    use linkpoll::reactor::{LoopMetrics, Placement};
+
+    for (accept, listeners) in [(Accept::OneLoop(Placement::RoundRobin), 1), (Accept::EachLoop, 3)] {
+        let server = Server::builder().loops(3).accept(accept).bind(&any_port(), echo).expect("a server");
+        let mut clients: Vec<_> = (0..9).map(|_| Client::connect(server.address())).collect();
+        assert!(clients.iter_mut().all(|client| client.echoes(b"there")));
+        let listening: Vec<_> = server.usage().iter().filter_map(|usage| usage.listener.clone()).collect();
+        assert_eq!(listening.len(), listeners);
+        assert_eq!(listening.iter().map(|listener| listener.accepted.get()).sum::<u64>(), 9);
+        let all: LoopMetrics<u64> = server.usage().iter().map(|usage| usage.metrics.snapshot()).sum();
+        assert_eq!((all.opened, all.connections(), all.refused), (9, 9, 0));
+    }
+}

@@ -220,7 +220,7 @@ fn peers_that_stop_in_the_middle_do_not_use_up_the_memory() {
             let rest = (MESSAGE as usize - 1000 - *offered).min(part.len());
             *offered += (&client.stream).write(&part[..rest]).unwrap_or(0);
         }
-        most = most.max(metrics.pool_used.get());
+        most = most.max(metrics.pool.in_use.get());
         if metrics.memory_holds.get() == 0 {
             other.request(b"meanwhile");
             assert_eq!(other.reply(), 9_usize.to_be_bytes());

@@ -71,6 +71,8 @@ pub struct PoolUsage {
     pub mapped: usize,
     /// Of that, free to be allocated. Blocks on the return list count as in use until they are collected.
     pub free: usize,
+    /// The most that may be mapped.
+    pub limit: usize,
 }
 
 /// What the owner and the blocks share.

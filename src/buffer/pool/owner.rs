@@ -21,7 +21,6 @@ struct Class {
 
 /// What only the owner's thread touches.
 pub(super) struct State {
-    limit: usize,
     usage: PoolUsage,
     classes: [Class; CLASSES.len() + 1],
     slabs: Vec<NonNull<Slab>>,
@@ -31,8 +30,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            limit,
-            usage: PoolUsage::default(),
+            usage: PoolUsage { limit, ..PoolUsage::default() },
             classes: Default::default(),
             slabs: Vec::new(),
             closed: false,
@@ -93,11 +91,11 @@ impl State {
                 .ok_or(too_large)?,
         };
         let bytes = if class == OVERSIZE { size } else { size.max(super::SLAB) };
-        if bytes > self.limit.saturating_sub(self.usage.mapped) {
+        if bytes > self.usage.limit.saturating_sub(self.usage.mapped) {
             self.trim();
         }
-        if bytes > self.limit.saturating_sub(self.usage.mapped) {
-            return Err(AllocError::Exhausted { limit: self.limit });
+        if bytes > self.usage.limit.saturating_sub(self.usage.mapped) {
+            return Err(AllocError::Exhausted { limit: self.usage.limit });
         }
         let slab = Slab::map(size, class, shared)?;
         let index = self.slabs.len();
