@@ -2,19 +2,8 @@
 //!
 //! A handle sends [`Command`]s to the connection's loop. Commands of one thread are carried out in their order; when
 //! the connection is gone they come to nothing, and those that somebody waits for are answered.
-//!
-//! # Waking
-//!
-//! A wake says that something is to be found elsewhere: a reply, a segment of a stream. It coalesces:
-//!
-//! | `woken` | meaning | left by |
-//! |---|---|---|
-//! | false | no command is under way; whoever publishes sends one | waker: swap to true, then sends |
-//! | true | a command is under way, and the handler will be called after it was taken | loop: swap to false, then calls |
-//!
-//! A waker that finds `true` sends nothing: the loop's swap, which comes later in the order of the word, reads its
-//! swap or a later one, and so sees everything published before it. A waker that finds `false` sends a command of its
-//! own.
+//! A wake says that something is to be found elsewhere: a reply, a segment of a stream. It is a
+//! [`Signal`](crate::handover::Signal): it coalesces, and allocates nothing.
 
 use std::fmt;
 
@@ -36,6 +25,9 @@ pub(crate) enum Command {
 
 /// The way to a loop.
 pub(crate) trait Deliver: Send + Sync + 'static {
+    /// Has the connection's handler woken, see [`Handle::wake`].
+    fn wake(&self);
+
     /// Gives the command back when the loop has ended.
     fn deliver(&self, key: Key, command: Command) -> Result<(), Command>;
 }
@@ -49,7 +41,6 @@ struct Shared {
     key: Key,
     to_loop: Box<dyn Deliver>,
     active: AtomicBool,
-    woken: AtomicBool,
 }
 
 /// Reaches one connection from any thread; cheap to clone. Nothing here blocks.
@@ -58,19 +49,14 @@ pub struct Handle(Arc<Shared>);
 
 impl Handle {
     pub(crate) fn new(key: Key, to_loop: Box<dyn Deliver>) -> Self {
-        let active = AtomicBool::new(true);
-        Self(Arc::new(Shared { key, to_loop, active, woken: AtomicBool::new(false) }))
+        Self(Arc::new(Shared { key, to_loop, active: AtomicBool::new(true) }))
     }
 
     /// Has the connection's handler called with [`woken`](crate::service::Handler::woken), on its loop. Any number of
     /// wakes may end in one call; what the caller has published before is visible in it. Does nothing once the
     /// connection is closed.
     pub fn wake(&self) {
-        // ORDERING: Release pairs with the Acquire in `begin_waking`: a call that coalesces several wakes sees what
-        // was published before each of them.
-        if !self.0.woken.swap(true, Ordering::Release) {
-            self.tell(Command::Wake);
-        }
+        self.0.to_loop.wake();
     }
 
     /// Whether the connection still takes bytes to send; one load. The answer may be old as soon as it is given.
@@ -121,12 +107,6 @@ impl Handle {
     fn tell(&self, command: Command) {
         // A loop that has ended has closed the connection; there is nobody left to be told.
         drop(self.0.to_loop.deliver(self.0.key, command));
-    }
-
-    /// Loop: takes the wakes up to now. The handler is to be called after this.
-    pub(crate) fn begin_waking(&self) {
-        // ORDERING: Acquire pairs with the Release in `wake`.
-        self.0.woken.swap(false, Ordering::Acquire);
     }
 
     /// Loop: the connection takes no more bytes.

@@ -9,12 +9,40 @@
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-use crate::handover::{Linked, PushList, SleepFlag};
+use super::signal::Raised;
+use crate::handover::{Linked, PushList, Signal, SleepFlag};
 use crate::sync::{Arc, Bell, Track, UnsafeCell};
 
-struct Node<M> {
+pub(super) struct Node<M> {
     next: UnsafeCell<*mut Node<M>>,
-    message: Track<UnsafeCell<Option<M>>>,
+    body: Body<M>,
+}
+
+enum Body<M> {
+    /// A leaked box, which ends when it is opened.
+    Message(Track<UnsafeCell<Option<M>>>),
+    /// A leaked share of a signal's node, which goes through the list again and again.
+    Signal(Raised<M>),
+}
+
+// SAFETY: the link is touched by whoever the list gives the node to, and a message is moved in by one thread and out by
+// another (M: Send); no `&M` is ever shared.
+unsafe impl<M: Send> Send for Node<M> {}
+// SAFETY: as above.
+unsafe impl<M: Send> Sync for Node<M> {}
+
+impl<M> Node<M> {
+    pub(super) fn signal(raised: Raised<M>) -> Self {
+        Self { next: UnsafeCell::new(ptr::null_mut()), body: Body::Signal(raised) }
+    }
+
+    /// The signal that this node was made for.
+    pub(super) fn raised(&self) -> Option<&Raised<M>> {
+        match &self.body {
+            Body::Signal(raised) => Some(raised),
+            Body::Message(_) => None,
+        }
+    }
 }
 
 // SAFETY: `link` always returns the `next` cell, which nothing else uses.
@@ -45,9 +73,17 @@ impl<M> Drop for Shared<M> {
 }
 
 fn open<M>(node: NonNull<Node<M>>) -> Option<M> {
+    // SAFETY: a node from the list is valid; that of a signal may be shared, but nothing changes which kind it is.
+    if let Some(raised) = unsafe { node.as_ref() }.raised() {
+        let message = raised.take();
+        // SAFETY: the node of a signal enters the list as a leaked share of its `Arc`, and this is that share.
+        drop(unsafe { Arc::from_raw(node.as_ptr()) });
+        return Some(message);
+    }
     // SAFETY: the node came out of the list, which it entered as a leaked box; it is ours alone again.
     let node = unsafe { Box::from_raw(node.as_ptr()) };
-    node.message.get_ref().with_mut(|message| {
+    let Body::Message(message) = &node.body else { unreachable!("signals are answered above") };
+    message.get_ref().with_mut(|message| {
         // SAFETY: the box is ours alone, so is the cell in it.
         let message = unsafe { &mut *message };
         message.take()
@@ -141,19 +177,35 @@ impl<M: Send> Post<M> {
     /// # Errors
     /// Returns the message when the mailbox is closed.
     pub fn send(&self, message: M) -> Result<(), M> {
-        let node = Node {
-            next: UnsafeCell::new(ptr::null_mut()),
-            message: Track::new(UnsafeCell::new(Some(message))),
-        };
+        let message = Body::Message(Track::new(UnsafeCell::new(Some(message))));
+        let node = Node { next: UnsafeCell::new(ptr::null_mut()), body: message };
         let node = NonNull::from(Box::leak(Box::new(node)));
         // SAFETY: the node is a fresh box that nobody else knows.
         if unsafe { self.shared.messages.push(node) }.is_err() {
             return Err(open(node).expect("the message was put in above"));
         }
-        if self.shared.sleep.take() {
-            self.shared.bell.ring();
-        }
+        self.wake();
         Ok(())
+    }
+
+    /// A message that this mailbox gets again and again, but has only once at a time. It costs an allocation now, and
+    /// none when it is sent.
+    pub(crate) fn signal(&self, message: impl Fn() -> M + Send + Sync + 'static) -> Signal<M> {
+        Signal::new(self.clone(), Box::new(message))
+    }
+
+    /// Puts a share of a signal's node into the list. Nothing happens when the mailbox is closed.
+    pub(super) fn send_signal(&self, node: Arc<Node<M>>) {
+        let node = Arc::into_raw(node).cast_mut();
+        // SAFETY: an `Arc` is never null.
+        let place = unsafe { NonNull::new_unchecked(node) };
+        // SAFETY: the node is kept by the leaked share, and in no list: whoever has raised its flag puts it in, and
+        // the flag is taken back only when it has come out.
+        if unsafe { self.shared.messages.push(place) }.is_err() {
+            // SAFETY: the share that was leaked above.
+            return drop(unsafe { Arc::from_raw(node) });
+        }
+        self.wake();
     }
 
     /// Wakes the owner if it sleeps, without a message: for news that it finds elsewhere.

@@ -3,7 +3,7 @@
 //! * `PushList`: any thread pushes, one thread takes all. Closing it is sticky.
 //! * `SleepFlag`: the owner says that it is about to sleep, a pusher that sees it wakes the owner, and no wake-up
 //!   is lost or sent twice.
-//!
+//! * `Signal`: a message without content that is under way at most once, and costs no allocation.
 //! * [`oneshot()`]: one value, which a task or a blocked thread waits for.
 //!
 //! A [`Mailbox`] is list and flag with messages in it: the way work reaches a loop. The block pool uses both for blocks that
@@ -30,9 +30,11 @@ mod mailbox;
 mod models;
 mod oneshot;
 mod push_list;
+mod signal;
 mod sleep_flag;
 
 pub use mailbox::{Mailbox, Post};
 pub use oneshot::{Abandoned, Pending, Promise, oneshot};
 pub(crate) use push_list::{Linked, PushList};
+pub(crate) use signal::Signal;
 pub(crate) use sleep_flag::SleepFlag;

@@ -203,3 +203,58 @@ fn a_dropped_mailbox_drops_each_message_once() {
         assert_eq!(drops.load(Ordering::Relaxed), 2);
     });
 }
+
+/// H-7: a signal that is raised again and again goes through the list as one node, and each raise is seen.
+///
+/// A signal is raised twice by one thread, the second time before, while and after the owner takes the first; so the
+/// node goes into the list again just behind the owner's last look at it. Its link is a cell, so a node that is pushed
+/// too early is reported; the news are plain words, which only the signal's own can publish. Absent: a second thread
+/// that raises (L-11).
+/// Kills: AcqRel of `raise` -> Release, -> Acquire; AcqRel of `take` -> Acquire, -> Release.
+#[test]
+fn a_signal_is_raised_again_and_again() {
+    model("handover-signal", Bound::Preemptions(3), || {
+        let mut owner = Owner::new();
+        let signal = owner.mailbox.sender().signal(|| 0);
+        let news = Arc::new(AtomicUsize::new(0));
+        let other = thread::spawn({
+            let news = Arc::clone(&news);
+            move || {
+                for _ in 0..2 {
+                    // ORDERING: Relaxed: the signal is to publish it.
+                    news.fetch_add(1, Ordering::Relaxed);
+                    signal.raise();
+                }
+            }
+        });
+        let mut seen = 0;
+        while seen < 2 {
+            owner.turn(|| false);
+            if !owner.received.is_empty() {
+                // ORDERING: Relaxed, as above.
+                seen = news.load(Ordering::Relaxed);
+            }
+            assert!(owner.received.len() <= 2);
+        }
+        other.join().unwrap();
+    });
+}
+
+/// H-8: a signal whose mailbox is dropped while it is raised is freed once, by whoever is last.
+///
+/// Nodes are shared by the signal and the list, and a share that stays behind is a leak. Absent: an owner that takes.
+/// Kills: no ordering, but a share that is not taken back when the list is closed.
+#[test]
+fn a_signal_may_outlive_its_mailbox() {
+    model("handover-signal-drop", Bound::Exhaustive, || {
+        let owner = Owner::new();
+        let signal = Arc::new(owner.mailbox.sender().signal(|| 0));
+        let others = [0, 1].map(|_| {
+            let signal = Arc::clone(&signal);
+            thread::spawn(move || signal.raise())
+        });
+        drop(owner);
+        signal.raise();
+        others.into_iter().for_each(|other| other.join().unwrap());
+    });
+}

@@ -7,7 +7,7 @@ use crate::buffer::Chain;
 use crate::conn::{AbortedByHandle, CloseReason, Command, Deliver, Door, Handle, Hold, Phase, Receipts};
 use crate::conn::{SendError, SendFailure};
 use crate::driver::{Driver, Key};
-use crate::handover::{Mailbox, Post, Promise};
+use crate::handover::{Mailbox, Post, Promise, Signal};
 use crate::sync::Arc;
 
 /// A message to a loop.
@@ -18,9 +18,13 @@ pub(crate) enum Mail<S> {
     Command(Key, Command),
 }
 
-impl<S: Send + 'static> Deliver for Post<Mail<S>> {
+impl<S: Send + 'static> Deliver for Signal<Mail<S>> {
+    fn wake(&self) {
+        self.raise();
+    }
+
     fn deliver(&self, key: Key, command: Command) -> Result<(), Command> {
-        match self.send(Mail::Command(key, command)) {
+        match self.post().send(Mail::Command(key, command)) {
             Err(Mail::Command(_, command)) => Err(command),
             _ => Ok(()),
         }
@@ -29,7 +33,7 @@ impl<S: Send + 'static> Deliver for Post<Mail<S>> {
 
 impl<S: Send + 'static> Door for Mailbox<Mail<S>> {
     fn handle(&self, key: Key) -> Handle {
-        Handle::new(key, Box::new(self.sender()))
+        Handle::new(key, Box::new(self.sender().signal(move || Mail::Command(key, Command::Wake))))
     }
 }
 
@@ -78,12 +82,7 @@ impl<D: Driver> Reactor<D> {
     fn carry_out_command(&mut self, key: Key, command: Command) {
         let Some(connection) = self.slots.connection(key) else { return };
         match command {
-            Command::Wake => {
-                if let Some(handle) = &connection.handle {
-                    handle.begin_waking();
-                }
-                self.call_woken(key);
-            }
+            Command::Wake => self.call_woken(key),
             Command::Send(chain, promise) => self.send_for(key, chain, promise),
             Command::Close => self.finish(key, CloseReason::Finished),
             Command::Abort => self.close(key, CloseReason::Aborted(Box::new(AbortedByHandle))),

@@ -12,8 +12,8 @@ use crate::sync::{Ordering, thread};
 /// Two threads publish and wake through clones of one handle, at any moment of the loop's turns, so that one may
 /// find the other's command under way and send none. The loop turns until its handler has seen both: a lost wake, or
 /// a coalesced one whose news is not seen, is a deadlock. Absent: the connection's end (L-12).
-/// Kills: Release of `wake` -> Relaxed; Acquire of `begin_waking` -> Relaxed; a `woken` word that is reset after
-/// the handler was called.
+/// Kills: AcqRel of `raise` -> Acquire; AcqRel of `take` -> Release; a signal whose word is reset after the handler
+/// was called.
 #[test]
 fn every_wake_is_followed_by_a_call_that_sees_its_news() {
     model("conn-wakes-coalesce", Bound::Preemptions(2), || {
