@@ -11,6 +11,7 @@ use super::receipt::{Receipt, SendError, SendFailure};
 use crate::buffer::Chain;
 use crate::driver::Key;
 use crate::handover::{Promise, oneshot};
+use crate::net::Dialer;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What a handle asks of its connection's loop.
@@ -32,9 +33,10 @@ pub(crate) trait Deliver: Send + Sync + 'static {
     fn deliver(&self, key: Key, command: Command) -> Result<(), Command>;
 }
 
-/// Where handles of one loop's connections are made.
+/// Where handles of one loop's connections are made, and what brings it new ones.
 pub(crate) trait Door {
     fn handle(&self, key: Key) -> Handle;
+    fn dialer(&self) -> Dialer;
 }
 
 struct Shared {

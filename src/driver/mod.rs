@@ -35,7 +35,8 @@ mod key;
 mod system_calls;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 pub use event::{Event, Lending, Token};
@@ -59,6 +60,17 @@ pub struct Caps {
     pub must_poll: bool,
     /// A connection can end its sending direction and still receive.
     pub half_close: bool,
+}
+
+/// A connection that a driver has given up.
+#[derive(Debug)]
+pub struct Detached<S> {
+    /// The connection itself.
+    pub socket: S,
+    /// Bytes that were received and had not been told.
+    pub received: Chain,
+    /// Bytes given to `send` that the transport has not taken.
+    pub unsent: Chain,
 }
 
 /// Moves bytes for the connections of one loop; see the [module's documentation](self).
@@ -89,11 +101,20 @@ pub trait Driver: AsFd {
     /// As socket(2), bind(2) and listen(2).
     fn listen(&mut self, key: Key, address: &Address, share: bool) -> io::Result<Address>;
 
-    /// Starts to connect to `address`; [`Event::Connected`] or [`Event::Error`] follows.
+    /// Makes a socket of a connected, non-blocking descriptor; `None`, which closes it, where connections are something
+    /// else. No duplicate of the descriptor may outlive the connection.
+    fn from_fd(fd: OwnedFd, peer: Address) -> Option<Self::Socket>;
+
+    /// The descriptor of a socket; `None`, which closes the socket, where it has none.
+    fn into_fd(socket: Self::Socket) -> Option<OwnedFd>;
+
+    /// Starts to connect to `address`, from `local` if one is given (its port may be 0); [`Event::Connected`] or
+    /// [`Event::Error`] follows.
     ///
     /// # Errors
-    /// When it fails at once; then the driver has forgotten the key.
-    fn connect(&mut self, key: Key, address: &Address) -> io::Result<()>;
+    /// When it fails at once; then the driver has forgotten the key. `WouldBlock` says that the listener has no room
+    /// in its queue and that nobody will tell when it has (Unix sockets, connect(2)): to be tried again.
+    fn connect(&mut self, key: Key, address: &Address, local: Option<SocketAddr>) -> io::Result<()>;
 
     /// Takes in a connected socket. Receiving is on.
     ///
@@ -101,9 +122,10 @@ pub trait Driver: AsFd {
     /// When the socket cannot be watched; then it is closed.
     fn attach(&mut self, key: Key, socket: Self::Socket) -> io::Result<()>;
 
-    /// Lets a connection go: its socket, and what was given to `send` and is not sent. `None` for an unknown key. The
-    /// tokens of those bytes are released: their memory is the caller's again.
-    fn detach(&mut self, key: Key) -> Option<(Self::Socket, Chain)>;
+    /// Gives a connection up without closing it, with all its bytes. No event with its key follows (only `Released`),
+    /// and the driver does not touch the socket again. The key may be used again after this batch. `None` when the key
+    /// is not known, or when the connection has failed: that it has is told by an event.
+    fn detach(&mut self, key: Key) -> Option<Detached<Self::Socket>>;
 
     /// Switches receiving (or accepting) on or off. Events already under way may still come.
     fn receive(&mut self, key: Key, on: bool);

@@ -1,12 +1,10 @@
 //! How a server is set up.
 
 use std::io;
-use std::num::NonZeroUsize;
-use std::thread;
 
-use super::{Address, Server};
+use super::{Address, LoopsBuilder, Server};
 use crate::driver::Driver;
-use crate::driver::epoll::{Epoll, EpollOptions, Trigger};
+use crate::driver::epoll::{Epoll, Trigger};
 use crate::reactor::{LoopOptions, Placement, Spin};
 use crate::service::MakeHandler;
 
@@ -23,20 +21,13 @@ pub enum Accept {
 /// Sets up a [`Server`].
 #[derive(Clone, Debug)]
 pub struct ServerBuilder {
-    pub(super) loops: usize,
+    pub(super) loops: LoopsBuilder,
     pub(super) accept: Accept,
-    pub(super) options: LoopOptions,
-    pub(super) epoll: EpollOptions,
 }
 
 impl Default for ServerBuilder {
     fn default() -> Self {
-        Self {
-            loops: thread::available_parallelism().map_or(1, NonZeroUsize::get),
-            accept: Accept::EachLoop,
-            options: LoopOptions::default(),
-            epoll: EpollOptions::default(),
-        }
+        Self { loops: LoopsBuilder::default(), accept: Accept::EachLoop }
     }
 }
 
@@ -44,7 +35,7 @@ impl ServerBuilder {
     /// The number of loops, each a thread with a driver of its own; at least one. Default: one per processor.
     #[must_use]
     pub fn loops(mut self, loops: usize) -> Self {
-        self.loops = loops.max(1);
+        self.loops = self.loops.loops(loops);
         self
     }
 
@@ -58,21 +49,21 @@ impl ServerBuilder {
     /// Whether loops look for work before they sleep. Default: never.
     #[must_use]
     pub fn spin(mut self, spin: Spin) -> Self {
-        self.options.spin = spin;
+        self.loops = self.loops.spin(spin);
         self
     }
 
     /// When the kernel reports a connection. Default: level-triggered.
     #[must_use]
     pub fn trigger(mut self, trigger: Trigger) -> Self {
-        self.epoll.trigger = trigger;
+        self.loops = self.loops.trigger(trigger);
         self
     }
 
     /// Everything else about loops: water marks, times.
     #[must_use]
     pub fn options(mut self, options: LoopOptions) -> Self {
-        self.options = options;
+        self.loops = self.loops.options(options);
         self
     }
 
@@ -82,7 +73,7 @@ impl ServerBuilder {
     /// # Errors
     /// When a loop cannot be set up, or the address cannot be listened at. Nothing is left running then.
     pub fn bind(self, address: &Address, make: impl MakeHandler) -> io::Result<Server> {
-        let epoll = self.epoll;
+        let epoll = self.loops.epoll;
         self.bind_with(address, make, move |_| Epoll::new(epoll))
     }
 

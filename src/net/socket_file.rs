@@ -21,9 +21,11 @@ impl SocketFile {
         let metadata = fs::symlink_metadata(path).ok()?;
         Some(Self { path: path.clone(), identity: identity(&metadata) })
     }
+}
 
+impl Drop for SocketFile {
     /// Removes the file, if it is still the same.
-    pub(super) fn remove(self) {
+    fn drop(&mut self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity) {
             // Whoever was quicker has done what there was to do.
             drop(fs::remove_file(&self.path));

@@ -4,12 +4,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::time::Duration;
 
-use super::slots::Entry;
+use super::slots::{Closing, Entry};
 use super::{ListenerMetrics, LoopHandle, Mail, Reactor};
-use crate::conn::Connection;
+use crate::conn::{Connection, Handle};
 use crate::driver::{Driver, Key};
 use crate::net::Address;
-use crate::service::Peer;
+use crate::service::{Handler, Peer};
 use crate::sync::Arc;
 use crate::trace::event;
 
@@ -142,13 +142,26 @@ impl<D: Driver> Reactor<D> {
             self.slots.retire(key);
             return;
         }
-        let Some(handler) = self.guard(|reactor| (reactor.maker)(&peer)) else {
-            self.slots.insert(key, Entry::Closing);
-            self.driver.close(key);
-            return;
+        let handler = self.guard(|reactor| (reactor.maker)(&peer));
+        self.open(key, peer, handler, None);
+    }
+
+    /// Makes a connection of what the driver has under a reserved key. Without a handler it is closed.
+    pub(super) fn open(
+        &mut self,
+        key: Key,
+        peer: Peer,
+        handler: Option<Box<dyn Handler>>,
+        handle: Option<Handle>,
+    ) {
+        let Some(handler) = handler else {
+            self.slots.insert(key, Entry::Closing(Closing::Connection));
+            return self.driver.close(key);
         };
         event!(DEBUG, ?key, peer = %peer.address, "opened");
-        self.slots.insert(key, Entry::Connection(Connection::new(handler, peer.address, self.options.marks)));
+        let mut connection = Connection::new(handler, peer.address, self.options.marks);
+        connection.handle = handle;
+        self.slots.insert(key, Entry::Connection(connection));
         self.mind_connections();
         self.mind_idle(key);
         self.call_open(key);

@@ -1,7 +1,7 @@
 //! Events of the driver, through the automaton of the connection, to acts.
 
 use super::Reactor;
-use super::slots::Entry;
+use super::slots::{Closing, Entry};
 use crate::conn::{Act, Arrival, CloseReason, Limit, Phase};
 use crate::driver::{Driver, Event, Key};
 use crate::trace::event;
@@ -41,13 +41,17 @@ impl<D: Driver> Reactor<D> {
                 let act = connection.automaton.ended();
                 self.carry_out(key, act);
             }
-            Event::Error(key, error) if matches!(self.slots.get(key), Some(Entry::Listener(_))) => {
-                self.broken.get_or_insert(error);
-            }
-            Event::Error(key, error) => self.close(key, CloseReason::Broken(error)),
+            Event::Error(key, error) => match self.slots.get(key) {
+                Some(Entry::Listener(_)) => {
+                    self.broken.get_or_insert(error);
+                }
+                Some(Entry::Connecting(_)) => self.attempt_failed(key, error),
+                _ => self.close(key, CloseReason::Broken(error)),
+            },
             Event::Closed(key) => self.closed(key),
             Event::AcceptFailed(key, error) => self.rest_listener(key, &error),
-            Event::Connected(_) | Event::Released(..) => {}
+            Event::Connected(key) => self.connected(key),
+            Event::Released(..) => {}
         }
     }
 
@@ -106,8 +110,8 @@ impl<D: Driver> Reactor<D> {
     pub(super) fn closed(&mut self, key: Key) {
         let mut connection = match self.slots.remove(key) {
             Some(Entry::Connection(connection)) => connection,
-            Some(Entry::Closing) => return self.gone(),
-            Some(Entry::Listener(_)) | None => return,
+            Some(Entry::Closing(Closing::Connection)) => return self.gone(),
+            Some(Entry::Closing(Closing::Dial) | Entry::Connecting(_) | Entry::Listener(_)) | None => return,
         };
         connection.automaton.closed();
         if let Some(handle) = &connection.handle {

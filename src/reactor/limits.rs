@@ -85,6 +85,9 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn meet_limit(&mut self, key: Key, now: Instant) {
+        if self.meet_dial(key, now) {
+            return;
+        }
         let Some(connection) = self.slots.connection(key) else { return };
         let due = connection.deadlines.take_due(now);
         let phase = connection.automaton.phase();

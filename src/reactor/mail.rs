@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use super::dial::Request;
 use super::{LoopMetrics, Reactor};
 use crate::buffer::Chain;
 use crate::conn::{AbortedByHandle, CloseReason, Command, Deliver, Door, Handle, Hold, Phase, Receipts};
 use crate::conn::{SendError, SendFailure};
 use crate::driver::{Driver, Key};
 use crate::handover::{Mailbox, Post, Promise, Signal};
+use crate::net::Dialer;
 use crate::sync::Arc;
 
 /// A message to a loop.
@@ -16,6 +18,8 @@ pub(crate) enum Mail<S> {
     Connection(S),
     /// Something for a connection.
     Command(Key, Command),
+    /// A connection to be established, or to be taken in.
+    Request(Request),
 }
 
 impl<S: Send + 'static> Deliver for Signal<Mail<S>> {
@@ -35,12 +39,17 @@ impl<S: Send + 'static> Door for Mailbox<Mail<S>> {
     fn handle(&self, key: Key) -> Handle {
         Handle::new(key, Box::new(self.sender().signal(move || Mail::Command(key, Command::Wake))))
     }
+
+    fn dialer(&self) -> Dialer {
+        Dialer::over(vec![Box::new(self.sender())])
+    }
 }
 
 impl<S> fmt::Debug for Mail<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection(_) => f.write_str("Connection"),
+            Self::Request(_) => f.write_str("Request"),
             Self::Command(key, _) => f.debug_tuple("Command").field(key).finish(),
         }
     }
@@ -73,8 +82,10 @@ impl<D: Driver> Reactor<D> {
             match mail {
                 Mail::Connection(socket) => self.attach(socket),
                 Mail::Command(key, command) => self.carry_out_command(key, command),
+                Mail::Request(request) => self.carry_out_request(request),
             }
         }
+        self.sweep_dials();
         self.inbox = inbox;
         any
     }

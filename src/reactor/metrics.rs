@@ -20,6 +20,10 @@ counters! {
         pub closed,
         /// Connections that came when there were too many, and were closed.
         pub refused,
+        /// Connections that were to be established from here.
+        pub dials,
+        /// Of those, the ones that failed or took too long.
+        pub dials_failed,
         /// Bytes received.
         pub received,
         /// Bytes sent.

@@ -7,6 +7,7 @@
 //!   announce the sleep         mailbox armed, stop word read   <- the race is in `handover`
 //!   driver.wait
 //!   mail                       sockets from an acceptor        mail.rs
+//!                              dials, adopted connections      dial/
 //!   stop word                  drain begins, or is over        stop.rs
 //!   driver.next, until None    events -> automaton -> acts     dispatch.rs
 //!   relieved handlers          call.rs
@@ -24,6 +25,7 @@ mod accept;
 mod budget;
 mod call;
 mod deadlines;
+mod dial;
 mod dispatch;
 mod limits;
 mod mail;
@@ -34,13 +36,15 @@ mod slots;
 mod spin;
 mod stop;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
 pub use accept::Placement;
 pub(crate) use accept::Placer;
+pub(crate) use dial::{Adopt, Answer, Dial, Join, Request, Way};
+pub use dial::{Attempt, DialError};
 pub use mail::LoopHandle;
 pub(crate) use mail::Mail;
 pub use metrics::{ClosedBy, ListenerMetrics, LoopMetrics, PoolGauges};
@@ -142,6 +146,9 @@ pub struct Reactor<D: Driver> {
     budget: Budget,
     /// A listener broke: the loop cannot do what it is for.
     broken: Option<io::Error>,
+    /// The slots of dials that are under way; and whether some of them may have been given up.
+    dials: BTreeSet<Key>,
+    sweep: bool,
     /// Listeners that rest after a failure, by the time they go on.
     resting: VecDeque<(Instant, Key)>,
     /// Connections whose congestion was over as soon as it had begun; their handlers are to be called again.
@@ -177,6 +184,8 @@ impl<D: Driver> Reactor<D> {
             now: None,
             budget: Budget::default(),
             broken: None,
+            dials: BTreeSet::new(),
+            sweep: false,
             resting: VecDeque::new(),
             relieved: Vec::new(),
             turn_ends: Vec::new(),

@@ -1,6 +1,7 @@
 //! The slots of a loop: who has which key.
 
 use super::ListenerMetrics;
+use super::dial::Connecting;
 use crate::conn::Connection;
 use crate::driver::{Key, KeyTable};
 use crate::sync::Arc;
@@ -10,8 +11,19 @@ use crate::sync::Arc;
 pub(super) enum Entry {
     Listener(Arc<ListenerMetrics>),
     Connection(Connection),
-    /// A connection that got no handler; it stays until the driver has closed it.
-    Closing,
+    /// A connection that is being established.
+    Connecting(Box<Connecting>),
+    /// Something that has no handler; it stays until the driver has closed it.
+    Closing(Closing),
+}
+
+/// What is being closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Closing {
+    /// A connection, which was counted when it came.
+    Connection,
+    /// A dial, which has not become one.
+    Dial,
 }
 
 /// Allocates keys. A key that was given up is used again, under a new generation, after the next
@@ -44,6 +56,11 @@ impl Slots {
         let entry = self.entries.remove(key)?;
         self.retire(key);
         Some(entry)
+    }
+
+    /// Takes an entry out whose slot stays reserved.
+    pub(super) fn vacate(&mut self, key: Key) -> Option<Entry> {
+        self.entries.remove(key)
     }
 
     /// Gives a reserved key back.

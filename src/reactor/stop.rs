@@ -127,6 +127,7 @@ impl<D: Driver> Reactor<D> {
         self.drain_until = Instant::now().checked_add(self.options.drain_limit);
         event!(INFO, connections = self.metrics.connections(), "draining");
         self.close_listeners();
+        self.refuse_dials();
         for key in self.connection_keys() {
             self.call_drain(key);
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::buffer::{Chain, SegmentWriter, WriteError};
 use crate::conn::{CloseReason, Connection, Door, Handle, Hold};
 use crate::driver::Key;
-use crate::net::Address;
+use crate::net::{Address, Dialer};
 
 /// The error with which a handler gives up on its connection.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
@@ -213,6 +213,12 @@ impl Io<'_> {
     /// Reaches this connection from other threads.
     pub fn handle(&mut self) -> Handle {
         self.connection.handle.get_or_insert_with(|| self.door.handle(self.key)).clone()
+    }
+
+    /// Dials from this connection's loop, and adopts connections there: what belongs together need not cross threads.
+    #[must_use]
+    pub fn dialer(&self) -> Dialer {
+        self.door.dialer()
     }
 
     /// Says that the message whose beginning has arrived needs `bytes` more, so that they can be received into one

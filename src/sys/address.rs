@@ -31,6 +31,18 @@ impl Address {
         first.map(Self::Tcp).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
     }
 
+    /// As [`resolve`](Self::resolve), with all addresses of a host name, in the order in which they should be tried
+    /// (getaddrinfo(3)). The look-up may block.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn resolve_all(text: &str) -> io::Result<Vec<Self>> {
+        if text.contains('/') {
+            return Ok(vec![Self::Unix(PathBuf::from(text))]);
+        }
+        Ok(text.to_socket_addrs()?.map(Self::Tcp).collect())
+    }
+
     pub(super) fn storage(&self) -> io::Result<SockaddrStorage> {
         match self {
             Self::Tcp(address) => Ok(SockaddrStorage::from(*address)),

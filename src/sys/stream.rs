@@ -3,10 +3,13 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, Shutdown, SockFlag, SockType, getsockopt, setsockopt, socket, sockopt,
+    AddressFamily, Shutdown, SockFlag, SockType, SockaddrStorage, bind, getpeername, getsockopt, setsockopt,
+    socket, sockopt,
 };
 
 use super::{Address, retry};
@@ -55,8 +58,11 @@ pub(crate) fn shutdown_send(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// connect(2): opens a socket and starts to connect it. The flag says whether it is connected already.
-pub(crate) fn connect(address: &Address) -> io::Result<(OwnedFd, bool)> {
+/// connect(2): opens a socket, binds it to `local` if that is given, and starts to connect it. The flag says whether it
+/// is connected already.
+///
+/// KERNEL: connect(2): a Unix socket whose listener's queue is full answers `EAGAIN`, and nothing is under way then.
+pub(crate) fn connect(address: &Address, local: Option<SocketAddr>) -> io::Result<(OwnedFd, bool)> {
     let family = match address {
         Address::Tcp(tcp) if tcp.is_ipv6() => AddressFamily::Inet6,
         Address::Tcp(_) => AddressFamily::Inet,
@@ -66,11 +72,43 @@ pub(crate) fn connect(address: &Address) -> io::Result<(OwnedFd, bool)> {
     if matches!(address, Address::Tcp(_)) {
         setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
     }
+    if let Some(local) = local {
+        bind_local(&fd, address, local)?;
+    }
     match nix::sys::socket::connect(fd.as_raw_fd(), &address.storage()?) {
         Ok(()) => Ok((fd, true)),
         Err(nix::errno::Errno::EINPROGRESS | nix::errno::Errno::EINTR) => Ok((fd, false)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// bind(2) of a socket that is to connect.
+///
+/// KERNEL: ip(7): with `IP_BIND_ADDRESS_NO_PORT` a port is chosen only by connect, for the pair of addresses, so that
+/// connections to different peers may share one.
+fn bind_local(fd: &OwnedFd, address: &Address, local: SocketAddr) -> io::Result<()> {
+    if matches!(address, Address::Unix(_)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a Unix socket has no local IP address"));
+    }
+    if local.port() == 0 {
+        setsockopt(fd, sockopt::IpBindAddressNoPort, &true)?;
+    } else {
+        setsockopt(fd, sockopt::ReuseAddr, &true)?;
+    }
+    Ok(bind(fd.as_raw_fd(), &SockaddrStorage::from(local))?)
+}
+
+/// Makes a descriptor of another's non-blocking, and answers the peer's address.
+///
+/// Errors: when it is no stream socket, or is not connected (socket(7), getpeername(2)).
+pub(crate) fn adopt(fd: &OwnedFd) -> io::Result<Address> {
+    if getsockopt(fd, sockopt::SockType)? != SockType::Stream {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stream socket"));
+    }
+    let peer = getpeername::<SockaddrStorage>(fd.as_raw_fd())?;
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(Address::from_storage(&peer))
 }
 
 /// How a started connect ended (`SO_ERROR`, socket(7)), once the socket is ready to send.

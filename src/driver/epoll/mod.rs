@@ -18,14 +18,15 @@ mod watch;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 pub use kernel::{Interest, Kernel, Linux, Readiness, Ready};
 pub use slot::Socket;
 use slot::{Kind, Slot};
 
-use super::{Caps, Driver, Event, Key, KeyTable, Lending, SystemCalls, Token};
+use super::{Caps, Detached, Driver, Event, Key, KeyTable, Lending, SystemCalls, Token};
 use crate::buffer::{AllocError, BlockPool, Chain, PoolOptions, Tail};
 use crate::net::Address;
 use crate::sync::{Arc, Bell};
@@ -266,6 +267,19 @@ impl<K: Kernel> Epoll<K> {
         self.release_all(unsent);
     }
 
+    /// Takes back what is due to be told of a connection. Answers the bytes among it.
+    fn recall(&mut self, key: Key) -> Chain {
+        let mut received = Chain::new();
+        for event in std::mem::take(&mut self.events) {
+            match event {
+                Event::Received(of, segment) if of == key => received.push(segment),
+                Event::Connected(of) | Event::Sent(of, _) | Event::Eof(of) if of == key => {}
+                other => self.events.push_back(other),
+            }
+        }
+        received
+    }
+
     fn release_all(&mut self, unsent: Option<Box<slot::Unsent>>) {
         for (_, token) in unsent.into_iter().flat_map(|unsent| unsent.tokens) {
             self.events.push_back(Event::Released(token, Lending::Copied));
@@ -308,9 +322,17 @@ impl<K: Kernel> Driver for Epoll<K> {
         Ok(bound)
     }
 
-    fn connect(&mut self, key: Key, address: &Address) -> io::Result<()> {
+    fn from_fd(fd: OwnedFd, peer: Address) -> Option<Socket> {
+        Some(Socket { fd, peer: Box::new(peer) })
+    }
+
+    fn into_fd(socket: Socket) -> Option<OwnedFd> {
+        Some(socket.fd)
+    }
+
+    fn connect(&mut self, key: Key, address: &Address, local: Option<SocketAddr>) -> io::Result<()> {
         self.calls.other.add(2);
-        let (fd, connected) = sys::connect(address)?;
+        let (fd, connected) = sys::connect(address, local)?;
         let kind = if connected { Kind::Connection } else { Kind::Connecting };
         self.add(key, Slot::new(fd, kind, Some(Box::new(address.clone()))))?;
         if connected {
@@ -323,7 +345,10 @@ impl<K: Kernel> Driver for Epoll<K> {
         self.add(key, Slot::new(socket.fd, Kind::Connection, Some(socket.peer)))
     }
 
-    fn detach(&mut self, key: Key) -> Option<(Socket, Chain)> {
+    fn detach(&mut self, key: Key) -> Option<Detached<Socket>> {
+        if self.slots.get(key)?.failed {
+            return None;
+        }
         let slot = self.slots.remove(key)?;
         if slot.watched.is_some() {
             self.calls.control.add(1);
@@ -333,8 +358,9 @@ impl<K: Kernel> Driver for Epoll<K> {
         let peer = slot.peer.unwrap_or_else(|| Box::new(Address::Unix(Default::default())));
         let mut unsent = slot.unsent;
         let chain = unsent.as_mut().map(|unsent| std::mem::take(&mut unsent.chain)).unwrap_or_default();
+        let received = self.recall(key);
         self.release_all(unsent);
-        Some((Socket { fd: slot.fd, peer }, chain))
+        Some(Detached { socket: Socket { fd: slot.fd, peer }, received, unsent: chain })
     }
 
     fn receive(&mut self, key: Key, on: bool) {

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::buffer::{AllocError, BlockPool, Chain, PoolOptions, Tail};
-use crate::driver::{self, Caps, Event, Key, KeyTable, SystemCalls, Token};
+use crate::driver::{self, Caps, Detached, Event, Key, KeyTable, SystemCalls, Token};
 use crate::net::Address;
 use crate::sync::{Arc, AtomicUsize, Bell, FakeBell, Ordering, Track};
 
@@ -92,10 +92,12 @@ impl Bell for Handle {
 pub(super) struct Driver {
     kernel: Arc<Kernel>,
     pool: BlockPool,
-    /// A socket, or a listener.
+    /// A socket; or none, for a listener and a dial.
     pub(super) slots: KeyTable<Option<Socket>>,
-    /// Sockets taken in so far.
+    /// Connections that have come about so far: sockets taken in, and dials that were answered.
     pub(super) attached: usize,
+    /// Nobody answers a dial.
+    pub(super) silent: bool,
     /// Reported in this batch, and in the next.
     events: VecDeque<Event<Socket>>,
     coming: VecDeque<Event<Socket>>,
@@ -108,6 +110,7 @@ impl Driver {
             pool: BlockPool::new(PoolOptions::default()),
             slots: KeyTable::default(),
             attached: 0,
+            silent: false,
             events: VecDeque::new(),
             coming: VecDeque::new(),
         }
@@ -160,8 +163,20 @@ impl driver::Driver for Driver {
         Ok(address.clone())
     }
 
-    fn connect(&mut self, _key: Key, _address: &Address) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn from_fd(_fd: OwnedFd, _peer: Address) -> Option<Socket> {
+        None
+    }
+
+    fn into_fd(_socket: Socket) -> Option<OwnedFd> {
+        None
+    }
+
+    fn connect(&mut self, key: Key, _address: &Address, _local: Option<SocketAddr>) -> io::Result<()> {
+        self.slots.insert(key, None);
+        if !self.silent {
+            self.coming.push_back(Event::Connected(key));
+        }
+        Ok(())
     }
 
     fn attach(&mut self, key: Key, socket: Socket) -> io::Result<()> {
@@ -172,8 +187,9 @@ impl driver::Driver for Driver {
         Ok(())
     }
 
-    fn detach(&mut self, key: Key) -> Option<(Socket, Chain)> {
-        self.slots.remove(key)?.map(|socket| (socket, Chain::new()))
+    fn detach(&mut self, key: Key) -> Option<Detached<Socket>> {
+        let socket = self.slots.remove(key)??;
+        Some(Detached { socket, received: Chain::new(), unsent: Chain::new() })
     }
 
     fn receive(&mut self, _key: Key, _on: bool) {}
@@ -208,6 +224,10 @@ impl driver::Driver for Driver {
     }
 
     fn next(&mut self) -> Option<Event<Socket>> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if let Some(Event::Connected(key)) = event {
+            self.attached += usize::from(self.slots.get(key).is_some());
+        }
+        event
     }
 }

@@ -7,6 +7,7 @@
 //! MODEL: time stands still, so no deadline ever helps a loop that should have been woken. Bytes are absent: they
 //! never leave the loop's thread.
 
+mod dial;
 mod driver;
 mod mail;
 mod metrics;
@@ -20,7 +21,8 @@ use super::{LoopHandle, LoopOptions, Mail, Reactor, StopWord, Stopper, Turn};
 use crate::conn::CloseReason;
 use crate::conn::{Door as _, Handle};
 use crate::driver::Key;
-use crate::service::{Flow, Handler, Io};
+use crate::net::Dialer;
+use crate::service::{Flow, Handler, Io, Peer};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Arc, AtomicUsize, Counter, Ordering};
 use driver::{Driver, Kernel, Socket};
@@ -122,6 +124,19 @@ impl Loop {
         let handle = self.reactor.mailbox.handle(key);
         self.reactor.slots.connection(key).unwrap().handle = Some(handle.clone());
         handle
+    }
+
+    fn dialer(&self) -> Dialer {
+        Dialer::over(vec![Box::new(self.handle().post)])
+    }
+
+    /// A handler as the loop's own maker makes them, for a dial of another thread. The socket goes with the closure.
+    fn make(&self, manner: Manner, socket: Socket) -> impl FnOnce(&Peer) -> Serving + Send + 'static {
+        let (ended, news, seen) = (self.ended.clone(), self.news.clone(), self.seen.clone());
+        move |_| {
+            drop(socket);
+            Serving { manner, drained: false, ended, news, seen }
+        }
     }
 
     fn stopper(&self) -> Stopper {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
-use linkpoll::driver::{Driver as _, Key};
+use linkpoll::driver::{Detached, Driver, Key};
 use linkpoll::net::Address;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
@@ -153,7 +153,7 @@ pub fn detaching_gives_back_socket_and_unsent_bytes<B: Bed>(bed: &B) {
         rig.send(key, &pattern(0, MUCH));
         rig.turn(Duration::ZERO);
         let sent = rig.log(key).sent;
-        let (socket, rest) = rig.driver.detach(key).expect("it is there");
+        let Detached { socket, unsent: rest, .. } = rig.driver.detach(key).expect("it is there");
         assert_eq!(sent + rest.len() as u64, MUCH as u64, "sent and unsent are not everything");
         assert!(rig.driver.detach(key).is_none(), "it is not there any more");
         peer.write(b"while detached");
@@ -167,6 +167,65 @@ pub fn detaching_gives_back_socket_and_unsent_bytes<B: Bed>(bed: &B) {
         rig.until_received(other, 14);
         let (bytes, _peer) = reader.join().expect("the peer reads");
         assert!(bytes == pattern(0, MUCH), "other bytes, or another order");
+        rig.finish();
+    }
+}
+
+/// Bytes that were received together with others, and were not told yet when the others were, come with the socket.
+pub fn detaching_within_a_call_loses_nothing<B: Bed>(bed: &B) {
+    for family in FAMILIES {
+        let mut rig = Rig::new(bed);
+        // Whatever is received stays in use, so that one receive runs over from one block into the next at some time.
+        rig.keep = true;
+        let (mut key, mut peer) = rig.pair(family);
+        let mut at = 0;
+        let mut all = Vec::new();
+        for size in [60_000, 30_000, 50_000, 70_000, 64_000, 10_000, 90_000] {
+            peer.write(&pattern(at, size));
+            at += size;
+            let limit = Instant::now() + rig.patience();
+            while rig.log(key).received.is_empty() {
+                assert!(Instant::now() < limit, "nothing arrives; {rig}");
+                rig.wait(MOMENT);
+                while rig.log(key).received.is_empty() && rig.step() {}
+            }
+            let told = rig.log(key).received.len();
+            let Detached { socket, received, .. } = rig.driver.detach(key).expect("it is there");
+            all.extend_from_slice(&rig.log(key).received[..told]);
+            received.segments().for_each(|segment| all.extend_from_slice(segment));
+            while rig.step() {}
+            assert_eq!(rig.log(key).received.len(), told, "told although it was detached");
+            key = rig.key();
+            rig.driver.attach(key, socket).expect("the socket can be attached again");
+        }
+        rig.until_received(key, at - all.len());
+        all.extend_from_slice(&rig.log(key).received);
+        assert!(all == pattern(0, at), "other bytes, or another order");
+        rig.finish();
+    }
+}
+
+/// A descriptor can become a socket, and a detached socket a descriptor, which carries bytes in either form.
+pub fn descriptors_go_in_and_come_out<B: Bed>(bed: &B) {
+    for family in FAMILIES {
+        let mut rig = Rig::new(bed);
+        let (mut peer, fd, address) = Peer::pair(family, rig.patience());
+        let Some(socket) = B::Driver::from_fd(fd, address.clone()) else { return };
+        assert_eq!(B::Driver::peer(&socket), address);
+        let key = rig.key();
+        rig.driver.attach(key, socket).expect("the socket can be attached");
+        rig.send(key, b"from the driver, ");
+        rig.until_sent(key);
+        let detached = rig.driver.detach(key).expect("it is there");
+        let fd = B::Driver::into_fd(detached.socket).expect("what was a descriptor is one");
+        let mut plain = Peer::new(TcpStream::from(fd), rig.patience());
+        plain.write(b"from a descriptor");
+        assert_eq!(peer.read(34), b"from the driver, from a descriptor");
+        peer.write(b"back");
+        assert_eq!(plain.read(4), b"back");
+        drop(plain);
+        assert!(peer.read_to_end().is_empty());
+        rig.linger(MOMENT);
         rig.finish();
     }
 }
@@ -220,6 +279,44 @@ pub fn connecting_works<B: Bed>(bed: &B) {
     let stream = OwnedFd::from(listener.accept().expect("a connection").0);
     let peer = Peer::new(TcpStream::from(stream), rig.patience());
     exchange(&mut rig, key, peer);
+    rig.finish();
+}
+
+/// A connection comes from the address that was asked for; one that cannot be had is an error.
+pub fn connecting_from_a_local_address_works<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (listener, address) = tcp_listener();
+    let local = SocketAddr::from(([127, 0, 0, 9], 0));
+    let key = rig.key();
+    rig.connect_from(key, &address, local).expect("connecting starts");
+    let (stream, from) = listener.accept().expect("a connection");
+    assert_eq!(from.ip(), local.ip());
+    let peer = Peer::new(stream, rig.patience());
+    exchange(&mut rig, key, peer);
+    // An address for documentation only, which nobody has.
+    let key = rig.key();
+    assert!(rig.connect_from(key, &address, SocketAddr::from(([192, 0, 2, 1], 0))).is_err());
+    rig.finish();
+}
+
+/// A connection that is given up while it is being established is gone, and the next user of its slot sees nothing of
+/// it.
+pub fn a_connect_can_be_given_up<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (_listener, address, waiting) = full_listener();
+    let key = rig.key();
+    rig.connect(key, &address).expect("connecting starts");
+    rig.linger(MOMENT);
+    rig.close(key);
+    rig.until("the close", |rig| rig.log(key).closed);
+    let next = rig.again(key);
+    let mut peer = rig.attach(next, Family::Tcp);
+    drop(waiting);
+    // The audit fails at anything that is not of the new one.
+    rig.linger(MOMENT);
+    peer.write(b"new");
+    rig.until_received(next, 3);
+    assert_eq!(rig.log(next).received, b"new");
     rig.finish();
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
@@ -133,7 +134,16 @@ impl<'a, B: Bed> Rig<'a, B> {
     /// The driver's.
     pub fn connect(&mut self, key: Key, address: &Address) -> io::Result<()> {
         self.log_mut(key).connecting = true;
-        self.driver.connect(key, address)
+        self.driver.connect(key, address, None)
+    }
+
+    /// Starts to connect from a local address.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn connect_from(&mut self, key: Key, address: &Address, local: SocketAddr) -> io::Result<()> {
+        self.log_mut(key).connecting = true;
+        self.driver.connect(key, address, Some(local))
     }
 
     /// Gives bytes to the driver, all of them in one piece.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use linkpoll::buffer::{AllocError, BlockPool, Chain, Segment, Tail};
-use linkpoll::driver::{Caps, Driver, Event, Key, Lending, SystemCalls, Token};
+use linkpoll::driver::{Caps, Detached, Driver, Event, Key, Lending, SystemCalls, Token};
 use linkpoll::net::Address;
 use linkpoll::sync::{Arc, Bell};
 
@@ -228,10 +229,19 @@ impl<D: Driver> Driver for Broken<D> {
         }
     }
 
-    fn connect(&mut self, key: Key, address: &Address) -> io::Result<()> {
+    fn from_fd(fd: OwnedFd, peer: Address) -> Option<D::Socket> {
+        D::from_fd(fd, peer)
+    }
+
+    fn into_fd(socket: D::Socket) -> Option<OwnedFd> {
+        D::into_fd(socket)
+    }
+
+    fn connect(&mut self, key: Key, address: &Address, local: Option<SocketAddr>) -> io::Result<()> {
         self.takes_in(key);
         self.connecting.insert(key);
-        let started = self.inner.connect(key, address);
+        let started =
+            self.inner.connect(key, address, local.filter(|_| !self.has(Fault::IgnoresLocalAddresses)));
         if self.has(Fault::HidesFailedConnects) { Ok(()) } else { started }
     }
 
@@ -240,9 +250,14 @@ impl<D: Driver> Driver for Broken<D> {
         self.inner.attach(key, socket)
     }
 
-    fn detach(&mut self, key: Key) -> Option<(D::Socket, Chain)> {
-        let (socket, rest) = self.inner.detach(key)?;
-        Some((socket, if self.has(Fault::LosesUnsent) { Chain::new() } else { rest }))
+    fn detach(&mut self, key: Key) -> Option<Detached<D::Socket>> {
+        let mut detached = self.inner.detach(key)?;
+        match self.fault {
+            Fault::LosesUnsent => detached.unsent = Chain::new(),
+            Fault::LosesUntold => detached.received = Chain::new(),
+            _ => {}
+        }
+        Some(detached)
     }
 
     fn receive(&mut self, key: Key, on: bool) {

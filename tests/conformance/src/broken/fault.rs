@@ -72,7 +72,8 @@ faults! {
     /// Memory of an empty send is not released.
     ForgetsEmptySends: memory_is_released_when_there_is_nothing_to_send, memory_is_released_by_detach;
     /// A connection is closed, and nobody is told.
-    NeverTellsClosed: closed_comes_once_and_last, closing_with_bytes_unsent_does_not_wait, a_closed_listener_refuses;
+    NeverTellsClosed: closed_comes_once_and_last, closing_with_bytes_unsent_does_not_wait, a_closed_listener_refuses,
+        a_connect_can_be_given_up;
     /// The close is told twice.
     ClosesTwice: closed_comes_once_and_last;
     /// Events come after the close.
@@ -85,6 +86,10 @@ faults! {
     TellsOldNews: a_key_used_again_sees_nothing_old;
     /// Unsent bytes are dropped when a connection is detached.
     LosesUnsent: detaching_gives_back_socket_and_unsent_bytes;
+    /// Bytes that were received and not told are dropped when a connection is detached.
+    LosesUntold: detaching_within_a_call_loses_nothing;
+    /// A local address is not bound to.
+    IgnoresLocalAddresses: connecting_from_a_local_address_works;
     /// A connection counts as established as soon as receiving is switched on.
     ConnectsTooSoon: a_pause_while_connecting_does_not_connect;
     /// Listening answers the address that was asked for.

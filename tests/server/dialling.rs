@@ -1,0 +1,534 @@
+//! Connections that are dialled and adopted, over real sockets.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use linkpoll::buffer::{Chain, Segment};
+use linkpoll::conn::{CloseReason, Handle};
+use linkpoll::net::{Address, DialError, DialOptions, Dialer, Loops, Server};
+use linkpoll::reactor::LoopOptions;
+use linkpoll::service::{Flow, Handler, Io, Peer};
+use linkpoll_conformance::isolated;
+
+use crate::client::{PATIENCE, addresses, any_port, echo, path, until, within};
+
+/// Tells a test what it receives, and its end.
+struct Caller(Sender<Heard>);
+
+#[derive(Debug)]
+enum Heard {
+    Bytes(Vec<u8>),
+    Closed(CloseReason),
+}
+
+impl Handler for Caller {
+    fn data(&mut self, io: &mut Io<'_>) -> Flow {
+        let n = io.input().len();
+        let bytes = io.input().next(n).expect("all of it is there").to_vec();
+        drop(self.0.send(Heard::Bytes(bytes)));
+        Flow::Continue
+    }
+
+    fn closed(self: Box<Self>, why: CloseReason) {
+        drop(self.0.send(Heard::Closed(why)));
+    }
+}
+
+fn caller() -> (impl FnOnce(&Peer) -> Caller + Send + 'static, Receiver<Heard>) {
+    let (tell, heard) = channel();
+    (move |_: &Peer| Caller(tell), heard)
+}
+
+/// Gives away what it is told.
+fn mute(_: &Peer) -> Caller {
+    Caller(channel().0)
+}
+
+fn loops(n: usize) -> Loops {
+    Loops::builder().loops(n).start().expect("loops")
+}
+
+fn chain(bytes: &[u8]) -> Chain {
+    Chain::from(Segment::copy_of(bytes))
+}
+
+fn framed(payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short message");
+    [&length.to_be_bytes(), payload].concat()
+}
+
+/// Whether a message comes back through a connection of the library.
+fn echoes(handle: &Handle, heard: &Receiver<Heard>, payload: &[u8]) -> bool {
+    let message = framed(payload);
+    handle.send(chain(&message)).wait().expect("it is sent");
+    let mut bytes = Vec::new();
+    while bytes.len() < message.len() {
+        match heard.recv_timeout(PATIENCE).expect("a reply") {
+            Heard::Bytes(more) => bytes.extend(more),
+            Heard::Closed(why) => panic!("{why}"),
+        }
+    }
+    bytes == message
+}
+
+fn closed(heard: &Receiver<Heard>) -> CloseReason {
+    heard
+        .iter()
+        .find_map(|it| if let Heard::Closed(why) = it { Some(why) } else { None })
+        .expect("it is closed")
+}
+
+/// An address at which nobody listens, and whose port nobody else is given meanwhile.
+fn refusing() -> (socket::Bound, Address) {
+    socket::bound()
+}
+
+/// A listener whose queue is full, so that its system answers no further connections, and those that fill it.
+fn silent() -> (socket::Bound, Address, Vec<TcpStream>) {
+    let (listener, address) = socket::bound();
+    listener.listen(1);
+    let Address::Tcp(at) = address else { unreachable!("it is a TCP socket") };
+    let limit = Duration::from_millis(100);
+    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&at, limit).ok()).take(16).collect();
+    (listener, address, waiting)
+}
+
+mod socket {
+    use std::os::fd::{AsRawFd as _, OwnedFd};
+
+    use linkpoll::net::Address;
+    use nix::sys::socket::{
+        AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+    };
+
+    pub(super) struct Bound(OwnedFd);
+
+    pub(super) fn bound() -> (Bound, Address) {
+        let fd =
+            socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+        bind(fd.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a port");
+        let bound: SockaddrIn = getsockname(fd.as_raw_fd()).expect("an address");
+        (Bound(fd), Address::Tcp(([127, 0, 0, 1], bound.port()).into()))
+    }
+
+    impl Bound {
+        pub(super) fn listen(&self, backlog: i32) {
+            listen(&self.0, Backlog::new(backlog).expect("a short queue")).expect("a listener");
+        }
+    }
+}
+
+/// A connection to either family can be dialled, from loops of its own and from a server's, blocking and as a future
+/// (case 43).
+#[test]
+fn a_dialled_connection_carries_bytes() {
+    for address in addresses("dialled") {
+        let server = Server::builder().loops(2).bind(&address, echo).expect("a server");
+        let own = loops(2);
+        for dialer in [own.dialer(), server.dialer(), own.dialer().on(1)] {
+            for round in 0..4 {
+                let (make, heard) = caller();
+                let dialling = dialer.dial([server.address().clone()], make);
+                let handle = if round % 2 == 0 { dialling.wait() } else { block_on(dialling) };
+                let handle = handle.expect("somebody listens");
+                assert!(handle.is_active() && echoes(&handle, &heard, b"hello"));
+                handle.close();
+                assert!(matches!(closed(&heard), CloseReason::Finished));
+                until("the handle knows", || !handle.is_active());
+            }
+        }
+    }
+}
+
+/// Runs a future on this thread.
+fn block_on<F: Future>(future: F) -> F::Output {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake};
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Addresses are tried in their order until one connects; those that fail are told, with their errors.
+#[test]
+fn addresses_are_tried_in_order_until_one_connects() {
+    let own = loops(1);
+    let server = Server::builder().loops(1).bind(&any_port(), echo).expect("a server");
+    let ((_kept, refusing), missing) = (refusing(), Address::Unix(path("missing")));
+    let (make, heard) = caller();
+    let all = [refusing.clone(), missing.clone(), server.address().clone(), refusing.clone()];
+    let handle = own.dialer().dial(all, make).wait().expect("the third is there");
+    assert!(echoes(&handle, &heard, b"third"));
+
+    let all = [missing.clone(), refusing.clone(), missing.clone()];
+    let error = own.dialer().dial(all.clone(), mute).wait().expect_err("nobody listens");
+    let DialError::Failed(attempts) = &error else { panic!("{error:?}") };
+    let tried: Vec<_> = attempts.iter().map(|it| (it.address.clone(), it.error.kind())).collect();
+    let kinds = [ErrorKind::NotFound, ErrorKind::ConnectionRefused, ErrorKind::NotFound];
+    assert_eq!(tried, all.into_iter().zip(kinds).collect::<Vec<_>>());
+    assert!(error.to_string().contains(&refusing.to_string()), "{error}");
+    assert!(matches!(own.dialer().dial([], mute).wait(), Err(DialError::NoAddress)));
+    let named = Address::resolve_all("localhost:1").expect("every system has one");
+    assert!(!named.is_empty() && named.iter().all(|it| matches!(it, Address::Tcp(it) if it.port() == 1)));
+}
+
+/// A dial that nobody answers ends when its time is over, and its loop does other things meanwhile.
+#[test]
+fn a_dial_ends_when_its_time_is_over() {
+    let own = loops(1);
+    let server = Server::builder().loops(1).bind(&any_port(), echo).expect("a server");
+    let ((_kept, refusing), (_listener, silent, _waiting)) = (refusing(), silent());
+    let timeout = Some(Duration::from_millis(200));
+    let dialer = own.dialer().options(DialOptions { timeout, ..DialOptions::default() });
+    let start = Instant::now();
+    let slow = dialer.dial([refusing, silent, server.address().clone()], mute);
+    let (make, heard) = caller();
+    let handle = own.dialer().dial([server.address().clone()], make).wait().expect("somebody listens");
+    assert!(echoes(&handle, &heard, b"meanwhile"));
+    let error = slow.wait().expect_err("nobody answers");
+    assert!(start.elapsed() >= Duration::from_millis(200));
+    assert!(matches!(&error, DialError::TimedOut(before) if before.len() == 1), "{error:?}");
+    assert!(echoes(&handle, &heard, b"afterwards"));
+}
+
+/// A wait that is over does not end the dial; the same answer can be waited for again.
+#[test]
+fn a_wait_for_a_dial_can_be_repeated() {
+    let own = loops(1);
+    let (listener, silent, waiting) = silent();
+    let mut dialling = own.dialer().dial([silent], mute);
+    assert!(dialling.wait_until(Instant::now() + Duration::from_millis(20)).is_none());
+    own.stopper().stop();
+    assert!(matches!(dialling.wait(), Err(DialError::Stopped)));
+    drop((listener, waiting));
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("the descriptors of this process").count()
+}
+
+/// A dial that is given up is ended, however far it has come, and leaves no descriptor (case 40).
+#[test]
+fn a_dial_that_is_given_up_leaves_nothing() {
+    isolated(module_path!(), "a_dial_that_is_given_up_leaves_nothing", || {
+        let own = loops(1);
+        let (listener, silent, waiting) = silent();
+        let before = descriptors();
+        let dials: Vec<_> = (0..20).map(|_| own.dialer().dial([silent.clone()], mute)).collect();
+        until("they are under way", || descriptors() == before + 20);
+        drop(dials);
+        until("they are gone", || descriptors() == before);
+        drop((listener, waiting));
+
+        // Given up before, while and after they are established.
+        let server = Server::builder().loops(1).bind(&any_port(), echo).expect("a server");
+        let before = descriptors();
+        for round in 0..200_u32 {
+            let (make, heard) = caller();
+            let dialling = own.dialer().dial([server.address().clone()], make);
+            if round % 4 > 0 {
+                thread::sleep(Duration::from_micros(u64::from(round % 40 * 10)));
+            }
+            drop(dialling);
+            if let Ok(heard) = heard.recv_timeout(PATIENCE) {
+                assert!(matches!(heard, Heard::Closed(CloseReason::Aborted(_))), "{heard:?}");
+            }
+        }
+        until("nothing is left", || descriptors() == before);
+        assert!(matches!(own.dialer().dial([], mute).wait(), Err(DialError::NoAddress)), "the loop is there");
+        assert_eq!(own.usage()[0].metrics.connections(), 0);
+    });
+}
+
+/// A dial whose time is over just when it is answered ends in exactly one way, and leaves nothing (case 42).
+#[test]
+fn an_answer_at_the_last_moment_is_an_answer_or_none() {
+    isolated(module_path!(), "an_answer_at_the_last_moment_is_an_answer_or_none", || {
+        let own = loops(1);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = Address::Tcp(listener.local_addr().expect("an address"));
+        thread::spawn(move || listener.incoming().for_each(drop));
+        let before = descriptors();
+        let mut outcomes = [0, 0];
+        for round in 0..300 {
+            let timeout = Some(Duration::from_micros(round * 4));
+            let dialer = own.dialer().options(DialOptions { timeout, ..DialOptions::default() });
+            let (make, heard) = caller();
+            match dialer.dial([address.clone()], make).wait() {
+                Ok(_handle) => {
+                    outcomes[0] += 1;
+                    // The listener closes at once, and may reset.
+                    let why = closed(&heard);
+                    assert!(matches!(why, CloseReason::PeerEnded | CloseReason::Broken(_)), "{why}");
+                }
+                Err(DialError::TimedOut(_)) => {
+                    outcomes[1] += 1;
+                    assert!(heard.recv_timeout(PATIENCE).is_err(), "no handler was made");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(outcomes[0] + outcomes[1], 300);
+        until("nothing is left", || descriptors() == before);
+    });
+}
+
+/// A connection comes from the local address that was asked for. One that cannot be had is the address's error.
+#[test]
+fn a_local_address_can_be_chosen() {
+    let own = loops(1);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = Address::Tcp(listener.local_addr().expect("an address"));
+    let from = |local: &str| {
+        let local: SocketAddr = local.parse().expect("an address");
+        own.dialer().options(DialOptions { local: Some(local), ..DialOptions::default() })
+    };
+    let _handle = from("127.0.0.7:0").dial([address.clone()], mute).wait().expect("somebody listens");
+    let (_stream, peer) = listener.accept().expect("a connection");
+    assert_eq!(peer.ip().to_string(), "127.0.0.7");
+    for (local, address) in [
+        ("192.0.2.1:0", address.clone()),
+        ("[::1]:0", address),
+        ("127.0.0.7:0", Address::Unix(path("no-local-address"))),
+    ] {
+        let error = from(local).dial([address], mute).wait().expect_err("not from there");
+        assert!(matches!(&error, DialError::Failed(attempts) if attempts.len() == 1), "{error:?}");
+    }
+}
+
+/// Loops that stop end their dials, and take no more.
+#[test]
+fn loops_that_stop_end_their_dials() {
+    for now in [false, true] {
+        let own = loops(2);
+        let (_listener, silent, _waiting) = silent();
+        let dialer = own.dialer();
+        let dials: Vec<_> = (0..4).map(|_| dialer.dial([silent.clone()], mute)).collect();
+        if now {
+            own.stopper().stop_now();
+        } else {
+            own.stopper().stop();
+        }
+        within(PATIENCE, "the loops end", || own.join()).expect("an orderly end");
+        for dial in dials {
+            assert!(matches!(dial.wait(), Err(DialError::Stopped)));
+        }
+        assert!(matches!(dialer.dial([silent.clone()], mute).wait(), Err(DialError::Stopped)));
+        let (one, _other) = UnixStream::pair().expect("a pair");
+        assert!(matches!(dialer.adopt(one, mute).expect("a socket").wait(), Err(DialError::Stopped)));
+    }
+}
+
+/// A closure that panics instead of making a handler costs its own connection.
+#[test]
+fn a_handler_that_cannot_be_made_is_an_error() {
+    let own = loops(1);
+    let server = Server::builder().loops(1).bind(&any_port(), echo).expect("a server");
+    let panics = |_: &Peer| -> Caller { std::panic::resume_unwind(Box::new("on purpose")) };
+    let error = own.dialer().dial([server.address().clone()], panics).wait().expect_err("no handler");
+    assert!(matches!(error, DialError::Panicked), "{error:?}");
+    until("the connection is closed", || own.usage()[0].metrics.connections() == 0);
+    let (make, heard) = caller();
+    let handle = own.dialer().dial([server.address().clone()], make).wait().expect("somebody listens");
+    assert!(echoes(&handle, &heard, b"unharmed"));
+}
+
+/// A loop with its most connections dials no more, until one is gone.
+#[test]
+fn a_full_loop_dials_no_more() {
+    let options = LoopOptions { max_connections: 1, ..LoopOptions::default() };
+    let own = Loops::builder().loops(1).options(options).start().expect("loops");
+    let server = Server::builder().loops(1).bind(&any_port(), echo).expect("a server");
+    let dial = |dialer: &Dialer| dialer.dial([server.address().clone()], mute).wait();
+    let handle = dial(&own.dialer()).expect("the first");
+    assert!(matches!(dial(&own.dialer()), Err(DialError::Full)));
+    handle.abort();
+    until("it is closed", || own.usage()[0].metrics.connections() == 0);
+    assert!(dial(&own.dialer()).is_ok());
+}
+
+/// A Unix listener whose queue is full is tried again until it has room, or the time is over.
+#[test]
+fn a_unix_listener_without_room_is_tried_again() {
+    let path = path("full-queue");
+    let listener = UnixListener::bind(&path).expect("a path");
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).expect("a queue"))
+        .expect("a shorter queue");
+    let own = loops(1);
+    let address = Address::Unix(path);
+    let hurried = DialOptions { timeout: Some(Duration::from_millis(100)), ..DialOptions::default() };
+    let mut waiting = Vec::new();
+    let error = loop {
+        match own.dialer().options(hurried).dial([address.clone()], mute).wait() {
+            Ok(handle) => waiting.push(handle),
+            Err(error) => break error,
+        }
+        assert!(waiting.len() < 100, "the queue is never full");
+    };
+    assert!(matches!(&error, DialError::TimedOut(before) if before.is_empty()), "{error:?}");
+    let (make, heard) = caller();
+    let mut patient = own.dialer().dial([address], make);
+    assert!(patient.wait_until(Instant::now() + Duration::from_millis(30)).is_none());
+    let mut accepted: Vec<_> =
+        (0..waiting.len()).map(|_| listener.accept().expect("a connection").0).collect();
+    let handle = patient.wait().expect("there is room");
+    accepted.push(listener.accept().expect("a connection").0);
+    let last = accepted.last_mut().expect("it was just put there");
+    last.write_all(b"at last").expect("it is connected");
+    assert!(matches!(heard.recv_timeout(PATIENCE), Ok(Heard::Bytes(bytes)) if bytes == b"at last"));
+    handle.abort();
+}
+
+/// A socket that exists already is taken in with what waits in it, and carries bytes both ways.
+#[test]
+fn a_socket_can_be_adopted() {
+    let server = Server::builder().loops(1).bind(&any_port(), echo).expect("a server");
+    let own = loops(1);
+    for dialer in [own.dialer(), server.dialer()] {
+        let (one, mut other) = UnixStream::pair().expect("a pair");
+        other.write_all(b"early").expect("a pair is connected");
+        let (make, heard) = caller();
+        let handle = dialer.adopt(one, make).expect("a socket").wait().expect("it is taken in");
+        assert!(matches!(heard.recv_timeout(PATIENCE), Ok(Heard::Bytes(bytes)) if bytes == b"early"));
+        handle.send(chain(b"late")).wait().expect("it is sent");
+        let mut late = [0; 4];
+        other.read_exact(&mut late).expect("bytes");
+        assert_eq!(&late, b"late");
+        drop(other);
+        assert!(matches!(closed(&heard), CloseReason::PeerEnded));
+
+        let Address::Tcp(at) = server.address() else { unreachable!("it was bound to a port") };
+        let stream = TcpStream::connect(at).expect("somebody listens");
+        let (make, heard) = caller();
+        let handle = dialer.adopt(stream, make).expect("a socket").wait().expect("it is taken in");
+        assert!(echoes(&handle, &heard, b"adopted"));
+    }
+}
+
+/// What is no connected stream socket is not adopted.
+#[test]
+fn only_connected_stream_sockets_are_adopted() {
+    let own = loops(1);
+    let file = std::fs::File::open("/dev/null").expect("every system has one");
+    assert!(own.dialer().adopt(file, mute).is_err());
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    udp.connect(udp.local_addr().expect("an address")).expect("to itself");
+    assert_eq!(own.dialer().adopt(udp, mute).expect_err("datagrams").kind(), ErrorKind::InvalidInput);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    assert_eq!(own.dialer().adopt(listener, mute).expect_err("no peer").kind(), ErrorKind::NotConnected);
+}
+
+/// Two servers and many dialers at once: nobody gets another's bytes (case 41).
+#[test]
+fn many_dialers_do_not_mix_their_data() {
+    const ROUNDS: u8 = 25;
+    let servers = [0, 1].map(|_| Server::builder().loops(2).bind(&any_port(), echo).expect("a server"));
+    let own = loops(2);
+    thread::scope(|scope| {
+        for number in 0..20_u8 {
+            let (dialer, server) = (own.dialer(), &servers[usize::from(number % 2)]);
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let (make, heard) = caller();
+                    let handle = dialer.dial([server.address().clone()], make).wait().expect("it listens");
+                    assert!(echoes(&handle, &heard, &[number, round].repeat(50)));
+                    handle.close();
+                }
+            });
+        }
+    });
+    until("all are closed", || own.usage().iter().all(|it| it.metrics.connections() == 0));
+}
+
+/// A handler dials from its own loop: a proxy whose two connections share one (case 50).
+#[test]
+fn a_handler_dials_from_its_own_loop() {
+    /// Passes on what it receives.
+    struct Pipe(Handle);
+    impl Handler for Pipe {
+        fn data(&mut self, io: &mut Io<'_>) -> Flow {
+            drop(self.0.send(std::mem::take(io.input())));
+            Flow::Continue
+        }
+        fn closed(self: Box<Self>, _why: CloseReason) {
+            self.0.close();
+        }
+    }
+    /// Waits for the other side.
+    struct Front {
+        target: Address,
+        dial: Option<linkpoll::net::Dialling>,
+        other: Receiver<Handle>,
+    }
+    impl Handler for Front {
+        fn open(&mut self, io: &mut Io<'_>) -> Flow {
+            let (tell, other) = channel();
+            self.other = other;
+            let front = io.handle();
+            let own = thread::current().id();
+            self.dial = Some(io.dialer().dial([self.target.clone()], move |_: &Peer| {
+                assert_eq!(thread::current().id(), own);
+                Back { front, tell }
+            }));
+            Flow::Continue
+        }
+        fn data(&mut self, _io: &mut Io<'_>) -> Flow {
+            Flow::Continue
+        }
+        fn woken(&mut self, _io: &mut Io<'_>) -> Flow {
+            match self.other.try_recv() {
+                Ok(back) => Flow::Become(Box::new(Established { _dial: self.dial.take(), pipe: Pipe(back) })),
+                Err(_) => Flow::Continue,
+            }
+        }
+    }
+    struct Established {
+        _dial: Option<linkpoll::net::Dialling>,
+        pipe: Pipe,
+    }
+    impl Handler for Established {
+        fn data(&mut self, io: &mut Io<'_>) -> Flow {
+            self.pipe.data(io)
+        }
+        fn closed(self: Box<Self>, why: CloseReason) {
+            Box::new(self.pipe).closed(why);
+        }
+    }
+    struct Back {
+        front: Handle,
+        tell: Sender<Handle>,
+    }
+    impl Handler for Back {
+        fn open(&mut self, io: &mut Io<'_>) -> Flow {
+            drop(self.tell.send(io.handle()));
+            self.front.wake();
+            Flow::Become(Box::new(Pipe(self.front.clone())))
+        }
+        fn data(&mut self, _io: &mut Io<'_>) -> Flow {
+            Flow::Continue
+        }
+    }
+    let server = Server::builder().loops(1).bind(&any_port(), echo).expect("a server");
+    let target = server.address().clone();
+    let front = move |_: &Peer| Front { target: target.clone(), dial: None, other: channel().1 };
+    let proxy = Server::builder().loops(2).bind(&any_port(), front).expect("a proxy");
+    let mut client = crate::client::Client::connect(proxy.address());
+    for size in [1, 1000, 100_000] {
+        assert!(client.echoes(&vec![7; size]));
+    }
+}
