@@ -33,6 +33,7 @@ pub struct Broken<D: Driver> {
     count: usize,
     calls: Arc<SystemCalls>,
     echoes: usize,
+    duplicates: Vec<OwnedFd>,
 }
 
 struct Silence;
@@ -59,6 +60,7 @@ impl<D: Driver> Broken<D> {
             count: 0,
             calls: Arc::default(),
             echoes: 0,
+            duplicates: Vec::new(),
         }
     }
 
@@ -255,6 +257,12 @@ impl<D: Driver> Driver for Broken<D> {
         match self.fault {
             Fault::LosesUnsent => detached.unsent = Chain::new(),
             Fault::LosesUntold => detached.received = Chain::new(),
+            Fault::KeepsDuplicates => {
+                let peer = D::peer(&detached.socket);
+                let fd = D::into_fd(detached.socket)?;
+                self.duplicates.extend(fd.try_clone());
+                detached.socket = D::from_fd(fd, peer)?;
+            }
             _ => {}
         }
         Some(detached)

@@ -88,6 +88,8 @@ faults! {
     LosesUnsent: detaching_gives_back_socket_and_unsent_bytes;
     /// Bytes that were received and not told are dropped when a connection is detached.
     LosesUntold: detaching_within_a_call_loses_nothing;
+    /// A duplicate of a detached descriptor is kept.
+    KeepsDuplicates: descriptors_go_in_and_come_out;
     /// A local address is not bound to.
     IgnoresLocalAddresses: connecting_from_a_local_address_works;
     /// A connection counts as established as soon as receiving is switched on.
