@@ -19,13 +19,14 @@
 //! | Closing | none more | off | off |
 //! | Closed | `closed`, just before | | |
 //!
-//! Receiving is on while nothing holds it. Three things can:
+//! Receiving is on while nothing holds it. Four things can:
 //!
 //! | hold | begins | ends | the handler meanwhile |
 //! |---|---|---|---|
 //! | congestion | unsent bytes exceed the high-water mark | they are at the low one, or below | gets no bytes and no end |
 //! | pause | the application asks for it | it asks for the opposite | gets no bytes and no end |
 //! | memory | the loop is over its budget, and this connection holds much of it | the loop is well below it | is called as ever |
+//! | unread | a call leaves more bytes unread than the high-water mark, and does not want more | one leaves as many as the low mark or fewer, or wants more | is called as ever |
 //!
 //! Lingering exists because of what the kernel does when a socket is closed with bytes unread: it resets the
 //! connection, and the peer may lose replies that were already sent (RFC 2525, 2.17). So the connection is first
@@ -34,6 +35,10 @@
 //! **Congestion.** When it is over, the handler is told that it may write again, and then is given the bytes that came
 //! meanwhile. So a peer that never reads costs the marks' worth of memory.
 //!
+//! **Unread bytes.** A handler that leaves bytes where they are, for whatever reason, costs the marks' worth of memory
+//! too. A large message is not kept from becoming whole: whoever waits for the rest of it wants more, and how large a
+//! message may be is for the codec to say.
+//!
 //! **The end of the stream** is told to the handler after all bytes before it, which may be later than it is seen:
 //! a congested or paused handler gets both when that is over. Calls come in one order, and `closed` once
 //! and last, because one automaton decides on one thread.
@@ -41,7 +46,7 @@
 //! A handler that takes the place of another is owed everything as if the connection were new: the bytes that the
 //! first one has left, and the end of the stream if it was seen, told or not.
 
-/// The marks of flow control, in bytes not yet sent.
+/// The marks of flow control, in bytes not yet sent, or not yet read by the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marks {
     /// Above this many, nothing more is received. Default: 256 KiB.
@@ -115,6 +120,8 @@ pub enum Hold {
     Pause = 2,
     /// The loop is over its budget.
     Memory = 4,
+    /// The handler has left too much unread.
+    Unread = 8,
 }
 
 /// Holds during which the handler gets no bytes and no end.
@@ -252,6 +259,18 @@ impl Automaton {
         self.owed |= by as u8 & SILENT != 0;
         self.relieved |= by == Hold::Congestion;
         Act { receive: (self.holds == 0).then_some(true), call: self.may_call(), ..Act::default() }
+    }
+
+    /// A call of the handler has left bytes unread, and wants more, or does not.
+    #[must_use]
+    pub fn left(&mut self, unread: usize, wants_more: bool, marks: Marks) -> Act {
+        if unread <= marks.low || wants_more {
+            self.release(Hold::Unread)
+        } else if unread > marks.high && !self.is_held(Hold::Unread) {
+            self.hold(Hold::Unread)
+        } else {
+            Act::default()
+        }
     }
 
     /// Another handler takes the place of the present one.

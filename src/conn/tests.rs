@@ -17,6 +17,8 @@ enum Happening {
     /// The application, or the loop's budget, holds receiving; or does so no longer.
     Hold(Hold),
     Release(Hold),
+    /// A call leaves so many bytes unread, and wants more or not.
+    Left(usize, bool),
     /// Another handler takes over.
     Renew,
     /// Our direction is to end.
@@ -27,11 +29,12 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{Close, Closed, Ended, Finish, Queued, Received, Release, Renew, Sent, ShutDown};
+    use Happening::{Close, Closed, Ended, Finish, Left, Queued, Received, Release, Renew, Sent, ShutDown};
     let other = || prop_oneof![Just(Hold::Pause), Just(Hold::Memory)];
     prop_oneof![
         2 => other().prop_map(Happening::Hold),
         2 => other().prop_map(Release),
+        3 => (prop_oneof![0..=20_usize, 0..=500_usize], any::<bool>()).prop_map(|(n, more)| Left(n, more)),
         1 => Just(Renew),
         1 => Just(ShutDown),
         4 => Just(Received),
@@ -53,6 +56,7 @@ struct Expected {
     congested: bool,
     paused: bool,
     memory: bool,
+    unread: bool,
     receiving: bool,
     eof: bool,
     eof_told: u32,
@@ -72,6 +76,7 @@ impl Expected {
             congested: false,
             paused: false,
             memory: false,
+            unread: false,
             receiving: true,
             eof: false,
             eof_told: 0,
@@ -131,6 +136,14 @@ impl Expected {
                 assert_eq!(act.receive, (was && open && self.is_free()).then_some(true));
                 act
             }
+            Happening::Left(unread, more) if self.phase == Phase::Open => {
+                let free = self.is_free();
+                self.unread = !more && unread > if self.unread { self.marks.low } else { self.marks.high };
+                let act = automaton.left(unread, more, self.marks);
+                let changed = (free != self.is_free()).then_some(!free);
+                assert_eq!((act.receive, act.close), (changed, false), "unread bytes hold, or let go");
+                act
+            }
             Happening::Renew if self.phase == Phase::Open => {
                 (self.eof_told, self.reliefs_due) = (0, 0);
                 automaton.renew();
@@ -153,11 +166,12 @@ impl Expected {
             Hold::Congestion => &mut self.congested,
             Hold::Pause => &mut self.paused,
             Hold::Memory => &mut self.memory,
+            Hold::Unread => &mut self.unread,
         }
     }
 
     fn is_free(&self) -> bool {
-        !self.congested && !self.paused && !self.memory
+        !self.congested && !self.paused && !self.memory && !self.unread
     }
 
     fn arrive(&mut self, arrival: Arrival) {

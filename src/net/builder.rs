@@ -60,7 +60,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Everything else about loops: water marks, times.
+    /// Everything about loops at once, in place of what was said before.
     #[must_use]
     pub fn options(mut self, options: LoopOptions) -> Self {
         self.loops = self.loops.options(options);

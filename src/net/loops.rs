@@ -92,7 +92,7 @@ impl LoopsBuilder {
         self
     }
 
-    /// Everything else about loops: water marks, times.
+    /// Everything about loops at once, in place of what was said before.
     #[must_use]
     pub fn options(mut self, options: LoopOptions) -> Self {
         self.options = options;

@@ -2,6 +2,7 @@
 
 mod builder;
 mod dialer;
+mod limits;
 mod loops;
 mod server;
 mod socket_file;

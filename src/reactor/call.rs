@@ -97,9 +97,11 @@ impl<D: Driver> Reactor<D> {
         } else {
             connection.input.compact();
         }
+        let unread = connection.input.len();
+        let much = (unread > self.options.unread_marks.high) | connection.automaton.is_held(Hold::Unread);
         let large = (wanted >= LARGE) | (connection.expects > 0);
         let reading = connection.has_begun_reading();
-        let consumed = connection.input.len() < waiting;
+        let consumed = unread < waiting;
         let next = match flow {
             Ok(Flow::Continue) => None,
             Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
@@ -136,6 +138,9 @@ impl<D: Driver> Reactor<D> {
         if let Some(pause) = pause {
             self.set_pause(key, pause);
         }
+        if much {
+            self.mind_unread(key, unread, wanted > 0);
+        }
         if reading {
             self.mind_reading(key, consumed);
         }
@@ -151,6 +156,15 @@ impl<D: Driver> Reactor<D> {
         if taken > 0 {
             self.mind_idle(key);
         }
+        self.carry_out_later(key, act);
+    }
+
+    /// A call has left many bytes unread, or had done so before.
+    #[cold]
+    fn mind_unread(&mut self, key: Key, unread: usize, wants_more: bool) {
+        let marks = self.options.unread_marks;
+        let Some(connection) = self.slots.connection(key) else { return };
+        let act = connection.automaton.left(unread, wants_more, marks);
         self.carry_out_later(key, act);
     }
 

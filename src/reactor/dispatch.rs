@@ -99,8 +99,9 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    pub(super) fn set_receiving(&mut self, key: Key, on: bool) {
-        if !on {
+    fn set_receiving(&mut self, key: Key, on: bool) {
+        let open = self.slots.connection(key).is_some_and(|it| it.automaton.phase() == Phase::Open);
+        if open && !on {
             self.metrics.pauses.add(1);
         }
         self.driver.receive(key, on);

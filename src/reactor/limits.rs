@@ -7,6 +7,9 @@
 //! | write | bytes wait to be sent | the transport takes some | none wait |
 //! | linger | everything is sent, and our direction ended | | the peer ends its own |
 //!
+//! While a handler has work under way ([`Io::set_busy`](crate::service::Io::set_busy)), idle and read limits that are
+//! over begin anew.
+//!
 //! A connection keeps its deadlines, and has one timer in the wheel, at the first of them or earlier. So to begin
 //! anew is to store a moment: no timer is moved, and no system call is made. A timer that comes up before any of the
 //! connection's deadlines is armed for the first one then.
@@ -89,21 +92,18 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         let Some(connection) = self.slots.connection(key) else { return };
-        let due = connection.deadlines.take_due(now);
-        let phase = connection.automaton.phase();
-        let first = connection.deadlines.first();
-        match due {
-            Some(Limit::Linger) if phase != Phase::Lingering => {}
-            Some(Limit::Read) if phase != Phase::Open => {}
-            Some(Limit::Idle) if connection.busy => {
-                if let Some(length) = self.options.idle_limit {
-                    return self.begin(key, Limit::Idle, length);
-                }
-            }
-            Some(limit) => return self.close(key, limit.reason()),
-            None => {}
+        let (busy, phase) = (connection.busy, connection.automaton.phase());
+        while let Some(limit) = connection.deadlines.take_due(now) {
+            let again = match limit {
+                Limit::Linger if phase != Phase::Lingering => None,
+                Limit::Read if phase != Phase::Open => None,
+                Limit::Idle if busy => self.options.idle_limit,
+                Limit::Read if busy => self.options.read_limit,
+                _ => return self.close(key, limit.reason()),
+            };
+            connection.deadlines.set(limit, again.and_then(|length| now.checked_add(length)));
         }
-        if let Some(at) = first {
+        if let Some(at) = connection.deadlines.first() {
             self.wheel.arm(key.slot(), at);
         }
     }

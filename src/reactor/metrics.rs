@@ -40,9 +40,10 @@ counters! {
         pub mail,
         /// Sleeps that other threads ended or cut short. The mail beyond these was coalesced: it cost no wake-up.
         pub wakes,
-        /// Times a connection was no longer received from because it was congested or paused.
+        /// Times an open connection was no longer received from: it was congested or paused, its handler left too
+        /// much unread, or the loop was over its memory budget.
         pub pauses,
-        /// Times a connection was no longer received from because the loop was over its memory budget.
+        /// Times a connection was chosen not to be received from because the loop was over its memory budget.
         pub memory_holds,
         /// Times a listener was given a rest because the system was out of descriptors.
         pub accept_rests,

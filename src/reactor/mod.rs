@@ -69,8 +69,12 @@ use stop::Level;
 pub struct LoopOptions {
     /// Whether to look for work before sleeping. Default: never.
     pub spin: Spin,
-    /// The water marks of each connection.
+    /// The water marks of each connection's unsent bytes. Default: 256 KiB and 64 KiB.
     pub marks: Marks,
+    /// The water marks of each connection's unread bytes: when its handler leaves more than the high one and does
+    /// not [want](crate::service::Io::want) more, nothing is received until it has read down to the low one.
+    /// Default: 1 MiB and 256 KiB.
+    pub unread_marks: Marks,
     /// How long a connection may be without a byte going either way. Default: for ever.
     pub idle_limit: Option<Duration>,
     /// How long a message may take to arrive whole, from the time at which its first bytes were left unread by the
@@ -97,6 +101,7 @@ impl Default for LoopOptions {
         Self {
             spin: Spin::Never,
             marks: Marks::default(),
+            unread_marks: Marks { high: 1 << 20, low: 256 << 10 },
             drain_limit: Duration::from_secs(5),
             most_unsent: 64 << 20,
             idle_limit: None,

@@ -46,7 +46,8 @@ pub trait Handler: 'static {
         Flow::Continue
     }
 
-    /// Bytes have arrived. What is left in the input stays there for the next call. While the connection is
+    /// Bytes have arrived. What is left in the input stays there for the next call; a message that is not whole and
+    /// may be large should be [wanted](Io::want). While the connection is
     /// [congested](Io::is_congested) the handler should return; it is called again with the rest.
     fn data(&mut self, io: &mut Io<'_>) -> Flow;
 
@@ -193,7 +194,7 @@ impl Io<'_> {
     }
 
     /// Says whether work is under way for this connection elsewhere: while it is, the connection is not closed for
-    /// being idle.
+    /// being idle, nor for bytes that wait to be read.
     pub fn set_busy(&mut self, busy: bool) {
         self.connection.busy = busy;
     }
@@ -222,7 +223,9 @@ impl Io<'_> {
     }
 
     /// Says that the message whose beginning has arrived needs `bytes` more, so that they can be received into one
-    /// block. A hint; to be given again when it changes.
+    /// block. To be said in each call that leaves the beginning of a message: a call that leaves more than the
+    /// [high-water mark](crate::reactor::LoopOptions::unread_marks) unread and wants nothing gets nothing more until
+    /// bytes were read.
     pub fn want(&mut self, bytes: usize) {
         self.wanted = bytes;
     }

@@ -56,9 +56,9 @@ impl Scripted {
         let echo = if self.behaviour.echoes() { consume.min(LARGEST_ECHO) } else { 0 };
         let write = decision.map_or(echo, |it| it.write.bytes());
         self.write(io.output(), write);
-        if self.behaviour.announces() {
-            io.want(self.calls * 9973 % 100_000);
-        }
+        let wanted = if self.behaviour.announces() { self.calls * 9973 % 100_000 } else { 0 };
+        io.want(wanted);
+        self.note(Note::Left(self.id, io.input().len(), wanted > 0));
         let answer = decision.and_then(Decision::answer).unwrap_or_else(|| self.usual(callback));
         self.note(Note::Answered(self.id, write, answer));
         let waiting = !io.input().is_empty() && !io.is_congested();

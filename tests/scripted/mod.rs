@@ -56,8 +56,10 @@ impl Run {
     fn new(program: &Program, notes: Sender<Note>) -> Self {
         let (orders, ordered) = channel();
         let (high, low) = program.setup.marks();
+        let (unread_high, unread_low) = program.setup.unread_marks();
         let options = LoopOptions {
             marks: Marks { high, low },
+            unread_marks: Marks { high: unread_high, low: unread_low },
             linger_limit: if program.setup.lingers_not() { Duration::ZERO } else { LONG },
             drain_limit: if program.setup.drains_not() { Duration::ZERO } else { LONG },
             ..LoopOptions::default()

@@ -23,6 +23,8 @@ struct Conn {
     drained: bool,
     /// Its handler has written more than the mark allows, and is to be told when that is over.
     congested: bool,
+    /// Its handler has left too much unread: nothing more is to be received.
+    held: bool,
     /// Nothing more is to be handled.
     finished: bool,
     given_up: bool,
@@ -76,6 +78,7 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
         Note::Received(id, n) => {
             let conn = accepted(conns, *id)?;
             require(!conn.gone && conn.closed.is_none() && !conn.end_seen, "received after the end")?;
+            require(!conn.held || conn.finished, "received although too much is unread")?;
             conn.received += n;
         }
         Note::EndSeen(id) => {
@@ -101,6 +104,11 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
             let conn = accepted(conns, *id)?;
             answered(conn, *n, *answer);
             conn.congested |= conn.wrote - conn.took > setup.marks().0;
+        }
+        Note::Left(id, unread, wants_more) => {
+            let conn = accepted(conns, *id)?;
+            let (high, low) = setup.unread_marks();
+            conn.held = !wants_more && *unread > if conn.held { low } else { high };
         }
         Note::Closed(id, why) => return closed(accepted(conns, *id)?, *why),
         _ => {}
@@ -171,6 +179,10 @@ fn settled(conn: &Conn) -> Result<(), String> {
     if conn.closed.is_some() {
         return Ok(());
     }
+    if conn.held && !conn.finished {
+        // Its end, too, waits until its handler has read.
+        return require(!conn.given_up && conn.took == conn.wrote, "given up, or bytes that were not sent");
+    }
     require(!conn.broke, "broken, and nobody was told")?;
     require(!conn.given_up, "given up, and still there")?;
     require(!conn.finished, "finished, everything can be sent, and still there")?;
@@ -226,6 +238,26 @@ mod tests {
                 .collect();
             assert!(run(&rest).is_err(), "without {:?}", life[left_out]);
         }
+    }
+
+    #[test]
+    fn who_leaves_too_much_unread_gets_nothing_more() {
+        let life = |unread, wants_more| {
+            [
+                Note::Accepted(0),
+                Note::Called(0, Callback::Open, 0),
+                Note::Answered(0, 0, Answer::Continue),
+                Note::Arrived(0, 9000),
+                Note::Received(0, 6000),
+                Note::Called(0, Callback::Data, 6000),
+                Note::Left(0, unread, wants_more),
+                Note::Answered(0, 0, Answer::Continue),
+                Note::Received(0, 3000),
+            ]
+        };
+        let run = |unread, wants_more| audit(Setup(32), &life(unread, wants_more)).unwrap_err();
+        assert!(run(6000, false).contains("too much is unread"));
+        assert!(run(6000, true).contains("never closed") && run(5000, false).contains("never closed"));
     }
 
     #[test]

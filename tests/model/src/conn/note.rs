@@ -64,6 +64,8 @@ pub enum Note {
     Called(usize, Callback, usize),
     /// A handler has written bytes, and answers.
     Answered(usize, usize, Answer),
+    /// A call of a handler has left so many bytes unread, and wants more or not.
+    Left(usize, usize, bool),
     /// A handler is told the last.
     Closed(usize, Why),
     /// Every peer has ended and reads everything, and the loop has turned often enough to notice.

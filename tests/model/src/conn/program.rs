@@ -22,6 +22,12 @@ impl Setup {
         if self.0 & 2 == 0 { (4096, 1024) } else { (256 << 10, 64 << 10) }
     }
 
+    /// The high-water mark of unread bytes, and the low one.
+    #[must_use]
+    pub fn unread_marks(self) -> (usize, usize) {
+        if self.0 & 32 == 0 { (1 << 20, 256 << 10) } else { (5000, 1000) }
+    }
+
     /// The most bytes received from one connection in one turn.
     #[must_use]
     pub fn budget(self) -> usize {
