@@ -195,6 +195,12 @@ impl Automaton {
         self.holds & by as u8 != 0
     }
 
+    /// Whether the peer has ended its direction, told or not.
+    #[must_use]
+    pub fn has_peer_ended(&self) -> bool {
+        self.eof
+    }
+
     /// Whether our direction ends, or has ended, behind what is queued. Nothing more may be queued then.
     #[inline]
     #[must_use]

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use super::detached::{DetachError, Detached, Detaching};
 use super::receipt::{Receipt, SendError, SendFailure};
 use crate::buffer::Chain;
 use crate::driver::Key;
@@ -20,6 +21,7 @@ pub(crate) enum Command {
     Send(Chain, Promise<Result<(), SendError>>),
     Close,
     Abort,
+    Detach(Promise<Result<Detached, DetachError>>),
     Pause,
     Resume,
 }
@@ -94,6 +96,16 @@ impl Handle {
     /// Closes the connection at once.
     pub fn abort(&self) {
         self.tell(Command::Abort);
+    }
+
+    /// Takes the connection off its loop, with every byte that was received and not consumed, and every byte that was
+    /// written and not sent. What this thread has sent before is among those. The handler is told
+    /// [`CloseReason::Detached`](crate::conn::CloseReason::Detached).
+    pub fn detach(&self) -> Detaching {
+        let (promise, pending) = oneshot();
+        // A loop that has ended drops the promise, and that is an answer.
+        self.tell(Command::Detach(promise));
+        Detaching::new(pending)
     }
 
     /// Receives nothing more, see [`Io::pause`](crate::service::Io::pause).

@@ -5,6 +5,7 @@
 
 mod automaton;
 mod deadlines;
+mod detached;
 mod handle;
 mod receipt;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 pub use automaton::{Act, Arrival, Automaton, Hold, Marks, Phase};
 pub(crate) use deadlines::{Deadlines, Limit};
+pub use detached::{DetachError, Detached, Detaching};
 pub use handle::Handle;
 pub(crate) use handle::{Command, Deliver, Door};
 pub(crate) use receipt::Receipts;
@@ -48,6 +50,8 @@ pub enum CloseReason {
     ReadExpired,
     /// The peer took no byte of what is owed to it for the write limit.
     WriteExpired,
+    /// The connection has left its loop, and goes on elsewhere.
+    Detached,
 }
 
 /// A connection was ended through its handle.
@@ -74,6 +78,7 @@ impl fmt::Display for CloseReason {
             Self::DrainExpired => f.write_str("the server stopped and could not wait any longer"),
             Self::IdleExpired => f.write_str("the connection was idle for too long"),
             Self::ReadExpired => f.write_str("a message did not arrive whole in time"),
+            Self::Detached => f.write_str("the connection was handed on"),
             Self::WriteExpired => f.write_str("the peer did not take what was sent to it in time"),
         }
     }

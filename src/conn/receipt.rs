@@ -21,6 +21,8 @@ pub enum SendFailure {
     Closed,
     /// More bytes wait to be sent than the loop allows for one connection.
     Full,
+    /// The connection was detached. The bytes that were not taken went with it.
+    Detached,
 }
 
 /// Bytes were not sent, or not all of them.
@@ -36,6 +38,9 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why {
             SendFailure::Closed => write!(f, "the connection was closed when {} bytes were sent", self.taken),
+            SendFailure::Detached => {
+                write!(f, "the connection was detached when {} bytes were sent", self.taken)
+            }
             SendFailure::Full => f.write_str("too many bytes wait to be sent on the connection"),
         }
     }
@@ -84,6 +89,8 @@ pub(crate) struct Receipts {
     queued: u64,
     sent: u64,
     waiting: VecDeque<Waiting>,
+    /// What is told to those who still wait at the end.
+    why: SendFailure,
 }
 
 struct Waiting {
@@ -95,7 +102,12 @@ struct Waiting {
 impl Receipts {
     /// For a connection with so many bytes queued and not sent.
     pub(crate) fn new(unsent: usize) -> Self {
-        Self { queued: unsent as u64, sent: 0, waiting: VecDeque::new() }
+        Self { queued: unsent as u64, sent: 0, waiting: VecDeque::new(), why: SendFailure::Closed }
+    }
+
+    /// The connection goes on without its loop.
+    pub(crate) fn go_elsewhere(&mut self) {
+        self.why = SendFailure::Detached;
     }
 
     /// Bytes are queued.
@@ -124,7 +136,7 @@ impl Drop for Receipts {
     fn drop(&mut self) {
         for Waiting { start, promise, .. } in self.waiting.drain(..) {
             let taken = usize::try_from(self.sent.saturating_sub(start)).unwrap_or(usize::MAX);
-            promise.fulfil(Err(SendError { taken, why: SendFailure::Closed }));
+            promise.fulfil(Err(SendError { taken, why: self.why }));
         }
     }
 }

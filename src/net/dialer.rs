@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::Address;
-use crate::conn::Handle;
+use crate::conn::{Detached, Handle};
 use crate::handover::{Abandoned, Pending, oneshot};
-use crate::reactor::{Adopt, Answer, Dial, DialError, Join, Request, Way};
+use crate::reactor::{Adopt, Answer, Dial, DialError, Join, Luggage, Request, Way};
 use crate::service::{Handler, Peer};
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use crate::sys;
@@ -105,7 +105,20 @@ impl Dialer {
     ) -> io::Result<Dialling> {
         let fd = socket.into();
         let peer = sys::adopt(&fd)?;
-        Ok(self.bring(make, |join| Request::Adopt(Box::new(Adopt { fd, peer, join }))))
+        let luggage = Luggage::default();
+        Ok(self.bring(make, |join| Request::Adopt(Box::new(Adopt { fd, peer, luggage, join }))))
+    }
+
+    /// Takes in a connection that was detached from a loop, this group's or another's, and goes on where it was: the
+    /// bytes that were not consumed are handed to the handler first, and those that were not sent leave first.
+    pub fn take_over<H: Handler>(
+        &self,
+        detached: Detached,
+        make: impl FnOnce(&Peer) -> H + Send + 'static,
+    ) -> Dialling {
+        let Detached { fd, peer, received, unsent, shut, .. } = detached;
+        let luggage = Luggage { received, unsent, shut };
+        self.bring(make, |join| Request::Adopt(Box::new(Adopt { fd, peer, luggage, join })))
     }
 
     fn bring<H: Handler>(

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::slots::{Closing, Entry};
-use super::{ListenerMetrics, LoopHandle, Mail, Reactor};
+use super::{ListenerMetrics, LoopHandle, Luggage, Mail, Reactor};
 use crate::conn::{Connection, Handle};
 use crate::driver::{Driver, Key};
 use crate::net::Address;
@@ -142,29 +142,56 @@ impl<D: Driver> Reactor<D> {
             self.slots.retire(key);
             return;
         }
-        let handler = self.guard(|reactor| (reactor.maker)(&peer));
-        self.open(key, peer, handler, None);
+        match self.guard(|reactor| (reactor.maker)(&peer)) {
+            Some(handler) => self.open(key, peer, handler, None, Luggage::default()),
+            None => self.close_unopened(key),
+        }
     }
 
-    /// Makes a connection of what the driver has under a reserved key. Without a handler it is closed.
+    /// Closes a connection that has no handler, and was counted.
+    pub(super) fn close_unopened(&mut self, key: Key) {
+        self.slots.insert(key, Entry::Closing(Closing::Connection));
+        self.driver.close(key);
+    }
+
+    /// Makes a connection of what the driver has under a reserved key.
     pub(super) fn open(
         &mut self,
         key: Key,
         peer: Peer,
-        handler: Option<Box<dyn Handler>>,
+        handler: Box<dyn Handler>,
         handle: Option<Handle>,
+        luggage: Luggage,
     ) {
-        let Some(handler) = handler else {
-            self.slots.insert(key, Entry::Closing(Closing::Connection));
-            return self.driver.close(key);
-        };
         event!(DEBUG, ?key, peer = %peer.address, "opened");
         let mut connection = Connection::new(handler, peer.address, self.options.marks);
         connection.handle = handle;
         self.slots.insert(key, Entry::Connection(connection));
         self.mind_connections();
         self.mind_idle(key);
+        self.unpack(key, luggage);
         self.call_open(key);
+    }
+
+    /// Gives a connection what it has brought along. The handler gets the bytes later in the turn.
+    fn unpack(&mut self, key: Key, Luggage { received, unsent, shut }: Luggage) {
+        let Some(connection) = self.slots.connection(key) else { return };
+        if !received.is_empty() {
+            connection.input = received;
+            connection.automaton.renew();
+            self.relieved.push(key);
+        }
+        let bytes = unsent.len();
+        if bytes > 0 {
+            let taken = self.driver.send(key, unsent, None);
+            self.metrics.sent.add(taken as u64);
+            let act = connection.passed(bytes, taken);
+            self.passed(key, taken, act);
+        }
+        if shut && let Some(connection) = self.slots.connection(key) {
+            let act = connection.automaton.shut_down();
+            self.carry_out(key, act);
+        }
     }
 
     pub(super) fn rest_listener(&mut self, key: Key, _error: &io::Error) {

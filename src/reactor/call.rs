@@ -189,6 +189,7 @@ impl<D: Driver> Reactor<D> {
         match next {
             Some(Flow::CloseWhenSent) => self.finish(key, finished),
             Some(Flow::Become(successor)) => self.succeed(key, successor),
+            Some(Flow::Detach(give)) => self.detach_for(key, give),
             _ => {}
         }
     }

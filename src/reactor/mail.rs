@@ -97,6 +97,7 @@ impl<D: Driver> Reactor<D> {
             Command::Send(chain, promise) => self.send_for(key, chain, promise),
             Command::Close => self.finish(key, CloseReason::Finished),
             Command::Abort => self.close(key, CloseReason::Aborted(Box::new(AbortedByHandle))),
+            Command::Detach(promise) => promise.fulfil(self.detach(key)),
             Command::Pause => {
                 let act = connection.automaton.hold(Hold::Pause);
                 self.carry_out(key, act);

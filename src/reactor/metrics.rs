@@ -103,6 +103,8 @@ counters! {
         pub read_expired,
         /// See [`CloseReason::WriteExpired`].
         pub write_expired,
+        /// See [`CloseReason::Detached`].
+        pub detached,
     }
 }
 
@@ -121,6 +123,7 @@ impl ClosedBy {
             CloseReason::IdleExpired => &self.idle_expired,
             CloseReason::ReadExpired => &self.read_expired,
             CloseReason::WriteExpired => &self.write_expired,
+            CloseReason::Detached => &self.detached,
         }
     }
 }

@@ -25,6 +25,7 @@ mod accept;
 mod budget;
 mod call;
 mod deadlines;
+mod detach;
 mod dial;
 mod dispatch;
 mod limits;
@@ -43,7 +44,7 @@ use std::time::{Duration, Instant};
 
 pub use accept::Placement;
 pub(crate) use accept::Placer;
-pub(crate) use dial::{Adopt, Answer, Dial, Join, Request, Way};
+pub(crate) use dial::{Adopt, Answer, Dial, Join, Luggage, Request, Way};
 pub use dial::{Attempt, DialError};
 pub use mail::LoopHandle;
 pub(crate) use mail::Mail;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::buffer::{Chain, SegmentWriter, WriteError};
-use crate::conn::{CloseReason, Connection, Door, Handle, Hold};
+use crate::conn::{CloseReason, Connection, Detached, Door, Handle, Hold};
 use crate::driver::Key;
 use crate::net::{Address, Dialer};
 
@@ -24,6 +24,28 @@ pub enum Flow {
     /// Another handler takes over. The present one is dropped, and not told of the end. To the new one the
     /// connection is new: it gets `open`, then `data` if bytes wait, then `eof` if the peer has ended.
     Become(Box<dyn Handler>),
+    /// The connection leaves its loop; see [`Flow::detach`].
+    Detach(Detach),
+}
+
+/// What is done with a connection that leaves its loop.
+pub struct Detach(pub(crate) Box<dyn FnOnce(Detached)>);
+
+impl fmt::Debug for Detach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Detach")
+    }
+}
+
+impl Flow {
+    /// The connection leaves its loop, with every byte that was received and not consumed, and every byte that was
+    /// written and not sent. The handler is told of the end, for [`CloseReason::Detached`]; then `give` gets the
+    /// connection, on the loop's thread: it should pass it on to whoever goes on with it, and must not block.
+    ///
+    /// A connection that breaks just then is closed instead, and `give` is dropped.
+    pub fn detach(give: impl FnOnce(Detached) + 'static) -> Self {
+        Self::Detach(Detach(Box::new(give)))
+    }
 }
 
 impl fmt::Debug for dyn Handler {

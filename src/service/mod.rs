@@ -11,5 +11,5 @@ pub use codec::{Codec, Cut, Unanswered};
 pub use frame::{Frame, FrameError, FrameOptions};
 pub use framed::Framed;
 pub(crate) use handler::TurnEnd;
-pub use handler::{Flow, Handler, HandlerError, Io, MakeHandler, Peer};
+pub use handler::{Detach, Flow, Handler, HandlerError, Io, MakeHandler, Peer};
 pub use payload::Payload;

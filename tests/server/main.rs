@@ -2,6 +2,7 @@
 
 mod client;
 mod counting;
+mod detaching;
 mod dialling;
 mod echoing;
 mod ending;

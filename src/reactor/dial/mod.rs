@@ -41,7 +41,7 @@ use crate::driver::{Driver, Key};
 use crate::net::Address;
 use crate::service::Peer;
 use request::Established;
-pub(crate) use request::{Adopt, Answer, Dial, Join, Request, Way};
+pub(crate) use request::{Adopt, Answer, Dial, Join, Luggage, Request, Way};
 pub use request::{Attempt, DialError};
 
 /// How long a dial rests when a listener's queue is full and nobody tells when there is room: doubled each time, from
@@ -232,10 +232,10 @@ impl<D: Driver> Reactor<D> {
         self.wheel.disarm(key.slot());
         let Some(Entry::Connecting(connecting)) = self.slots.vacate(key) else { return };
         self.metrics.opened.add(1);
-        self.join(key, connecting.address, connecting.join);
+        self.join(key, connecting.address, Luggage::default(), connecting.join);
     }
 
-    fn adopt(&mut self, Adopt { fd, peer, join }: Adopt) {
+    fn adopt(&mut self, Adopt { fd, peer, luggage, join }: Adopt) {
         if self.has_most_connections() {
             return join.promise.fulfil(Err(DialError::Full));
         }
@@ -248,19 +248,21 @@ impl<D: Driver> Reactor<D> {
             return join.promise.fulfil(Err(DialError::NotTaken));
         }
         self.metrics.opened.add(1);
-        self.join(key, peer, join);
+        self.join(key, peer, luggage, join);
     }
 
     /// Makes a connection of what the driver has under this key, and answers with its handle.
-    fn join(&mut self, key: Key, address: Address, Join { make, promise }: Join) {
+    fn join(&mut self, key: Key, address: Address, luggage: Luggage, Join { make, promise }: Join) {
         if promise.is_abandoned() {
-            self.slots.insert(key, Entry::Closing(Closing::Connection));
-            return self.driver.close(key);
+            return self.close_unopened(key);
         }
         let peer = Peer { address };
         let handler = self.guard(|_| make(&peer));
         let handle = handler.is_some().then(|| self.mailbox.handle(key));
-        self.open(key, peer, handler, handle.clone());
+        match handler {
+            Some(handler) => self.open(key, peer, handler, handle.clone(), luggage),
+            None => self.close_unopened(key),
+        }
         promise.fulfil(handle.map(Established::new).ok_or(DialError::Panicked));
     }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use crate::buffer::Chain;
 use crate::conn::Handle;
 use crate::handover::{Post, Promise};
 use crate::net::Address;
@@ -37,7 +38,19 @@ pub(crate) struct Dial {
 pub(crate) struct Adopt {
     pub(crate) fd: OwnedFd,
     pub(crate) peer: Address,
+    pub(crate) luggage: Luggage,
     pub(crate) join: Join,
+}
+
+/// What a connection brings along from where it was before.
+#[derive(Debug, Default)]
+pub(crate) struct Luggage {
+    /// Received, and not handled.
+    pub(crate) received: Chain,
+    /// To be sent before anything else.
+    pub(crate) unsent: Chain,
+    /// Our direction ends behind that.
+    pub(crate) shut: bool,
 }
 
 /// Makes the handler of one connection.
