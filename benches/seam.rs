@@ -5,10 +5,11 @@
 //! asked to receive into, and takes every send whole. Both sides decode each message and encode a fresh reply. The
 //! difference is what the abstraction costs; two depths tell the part per connection from the part per message.
 //!
-//! It also tells what an idle limit costs, which begins anew with each receive and with each send.
+//! The library's side is measured twice: with a handler that is given borrowed bytes, and with a service whose messages
+//! are chains that it could keep. It also tells what an idle limit costs, which begins anew with each receive and with each send.
 //!
 //! `cargo bench --bench seam` prints times; `cargo bench --bench seam -- count WHICH DEPTH SIZE TURNS` runs one side
-//! alone (`hand`, `linkpoll` or `limited`), for an instruction counter.
+//! alone (`hand`, `linkpoll`, `service` or `limited`), for an instruction counter.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use linkpoll::driver::epoll::{Epoll, EpollOptions, Interest, Kernel, Readiness, Ready, Socket};
 use linkpoll::net::Address;
 use linkpoll::reactor::{LoopOptions, Maker, Reactor};
-use linkpoll::service::{Frame, Framed};
+use linkpoll::service::{Frame, Framed, MakeHandler as _, Serve};
 
 const CONNECTIONS: usize = 100;
 
@@ -104,10 +105,21 @@ impl Kernel for NullKernel {
 /// The library's side.
 struct Stack(Reactor<Epoll<NullKernel>>);
 
+/// Who answers in the library's side.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Handler,
+    Service,
+}
+
 impl Stack {
-    fn new(depth: usize, size: usize, idle_limit: Option<Duration>) -> io::Result<Self> {
+    fn new(by: By, depth: usize, size: usize, idle_limit: Option<Duration>) -> io::Result<Self> {
         let driver = Epoll::with_kernel(NullKernel::new(depth, size)?, EpollOptions::default())?;
-        let maker: Maker = Box::new(|_| {
+        let service = Serve::function(Frame::default, |message, reply| reply.send(message));
+        let maker: Maker = Box::new(move |peer| {
+            if by == By::Service {
+                return Box::new(service.make(peer));
+            }
             Box::new(Framed::new(Frame::default(), |request, reply| {
                 for piece in request.pieces() {
                     reply.write(piece)?;
@@ -213,7 +225,12 @@ fn count(arguments: &[String]) -> io::Result<()> {
         let mut by_hand = ByHand::new(depth, size)?;
         (0..turns).for_each(|_| by_hand.turn());
     } else {
-        let mut stack = Stack::new(depth, size, if arguments[0] == "limited" { LIMIT } else { None })?;
+        let mut stack = Stack::new(
+            if arguments[0] == "service" { By::Service } else { By::Handler },
+            depth,
+            size,
+            if arguments[0] == "limited" { LIMIT } else { None },
+        )?;
         (0..turns).for_each(|_| stack.turn());
     }
     Ok(())
@@ -229,7 +246,8 @@ fn main() -> io::Result<()> {
     for size in [64, 1024] {
         let mut differences = [0.0; 2];
         for (depth, difference) in [1, 16].into_iter().zip(&mut differences) {
-            let (mut by_hand, mut stack) = (ByHand::new(depth, size)?, Stack::new(depth, size, None)?);
+            let (mut by_hand, mut stack) =
+                (ByHand::new(depth, size)?, Stack::new(By::Handler, depth, size, None)?);
             let [hand, library, over] = compare(4000 / depth, || by_hand.turn(), || stack.turn());
             *difference = over;
             println!("{size:>6} {depth:>6} {hand:>10.1} {library:>10.1} {over:>12.1}");
@@ -240,7 +258,21 @@ fn main() -> io::Result<()> {
             differences[0] - message
         );
     }
-    let (mut without, mut with) = (Stack::new(1, 64, None)?, Stack::new(1, 64, LIMIT)?);
+    for size in [64, 1024] {
+        let mut differences = [0.0; 2];
+        for (depth, difference) in [1, 16].into_iter().zip(&mut differences) {
+            let mut handler = Stack::new(By::Handler, depth, size, None)?;
+            let mut service = Stack::new(By::Service, depth, size, None)?;
+            [_, _, *difference] = compare(4000 / depth, || handler.turn(), || service.turn());
+        }
+        let message = (differences[1] - differences[0]) / 15.0;
+        println!(
+            "{size:>6} a service costs {:.1} ns more per ready connection, {message:.2} ns per message",
+            differences[0] - message
+        );
+    }
+    let (mut without, mut with) =
+        (Stack::new(By::Handler, 1, 64, None)?, Stack::new(By::Handler, 1, 64, LIMIT)?);
     let [_, _, over] = compare(4000, || without.turn(), || with.turn());
     println!("an idle limit: {over:.1} ns more per ready connection, for beginning anew twice");
     Ok(())

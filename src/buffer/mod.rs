@@ -21,6 +21,7 @@ mod block;
 mod chain;
 mod error;
 mod heap;
+mod lender;
 mod link_buffer;
 #[cfg(test)]
 mod models;
@@ -32,6 +33,7 @@ mod writer;
 pub use block::{Block, Header, Origin};
 pub use chain::{Chain, ReadError, Short};
 pub use error::AllocError;
+pub(crate) use lender::Lender;
 pub use link_buffer::{LinkBuffer, LinkReader, LinkWriter, ReaderGone, Refill, Severed};
 pub use pool::{BlockPool, PoolOptions, PoolUsage};
 pub use segment::Segment;

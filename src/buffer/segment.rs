@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "a segment reads bytes that its reference keeps alive")]
 
 use std::fmt;
-use std::ops::{Bound, Deref, RangeBounds};
+use std::ops::{Bound, Deref, Range, RangeBounds};
 use std::ptr::NonNull;
 use std::slice;
 
@@ -74,6 +74,11 @@ impl Segment {
     }
 
     #[inline]
+    pub(super) fn into_block(self) -> Block {
+        self.block
+    }
+
+    #[inline]
     fn offset(&self) -> usize {
         self.start.as_ptr().addr() - self.block.start().as_ptr().addr()
     }
@@ -94,8 +99,18 @@ impl Segment {
             Bound::Excluded(&n) => n,
             Bound::Unbounded => self.len,
         };
+        self.part(self.block.clone(), from..to)
+    }
+
+    /// As [`slice`](Self::slice), with a reference to the same block that the caller has.
+    #[inline]
+    pub(super) fn part(&self, block: Block, range: Range<usize>) -> Self {
+        let Range { start: from, end: to } = range;
         assert!(from <= to && to <= self.len, "slice {from}..{to} of a segment of {} bytes", self.len);
-        Self::new(self.block.clone(), self.offset() + from, to - from)
+        debug_assert!(block.is_same(&self.block), "a part lies in the block of the whole");
+        // SAFETY: `from` is at most `len`, so the result is inside of the block or one past its end.
+        let start = unsafe { self.start.add(from) };
+        Self { block, start, len: to - from }
     }
 
     /// Splits off the first `n` bytes.

@@ -230,6 +230,12 @@ impl Automaton {
         tell
     }
 
+    /// Whether the handler was told of the end of the stream.
+    #[must_use]
+    pub fn knows_end(&self) -> bool {
+        self.eof_told
+    }
+
     /// Bytes have arrived.
     #[inline]
     #[must_use]

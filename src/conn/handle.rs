@@ -11,7 +11,7 @@ use super::detached::{DetachError, Detached, Detaching};
 use super::receipt::{Receipt, SendError, SendFailure};
 use crate::buffer::Chain;
 use crate::driver::Key;
-use crate::handover::{Promise, oneshot};
+use crate::handover::{Promise, Wake, oneshot};
 use crate::net::Dialer;
 use crate::sync::{Arc, AtomicBool, Ordering};
 
@@ -39,6 +39,9 @@ pub(crate) trait Deliver: Send + Sync + 'static {
 pub(crate) trait Door {
     fn handle(&self, key: Key) -> Handle;
     fn dialer(&self) -> Dialer;
+
+    /// Wakes the loop, for news that it finds elsewhere.
+    fn waker(&self) -> Box<dyn Wake>;
 }
 
 struct Shared {

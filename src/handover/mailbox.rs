@@ -10,7 +10,7 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 
 use super::signal::Raised;
-use crate::handover::{Linked, PushList, Signal, SleepFlag};
+use crate::handover::{Linked, PushList, Signal, SleepFlag, Wake};
 use crate::sync::{Arc, Bell, Track, UnsafeCell};
 
 pub(super) struct Node<M> {
@@ -213,6 +213,12 @@ impl<M: Send> Post<M> {
         if self.shared.sleep.take() {
             self.shared.bell.ring();
         }
+    }
+}
+
+impl<M: Send> Wake for Post<M> {
+    fn wake(&self) {
+        Self::wake(self);
     }
 }
 

@@ -4,6 +4,7 @@
 //! * `SleepFlag`: the owner says that it is about to sleep, a pusher that sees it wakes the owner, and no wake-up
 //!   is lost or sent twice.
 //! * `Signal`: a message without content that is under way at most once, and costs no allocation.
+//! * `Tray`: parcels that go out and come back, without an allocation.
 //! * [`oneshot()`]: one value, which a task or a blocked thread waits for.
 //!
 //! A [`Mailbox`] is list and flag with messages in it: the way work reaches a loop. The block pool uses both for blocks that
@@ -32,9 +33,17 @@ mod oneshot;
 mod push_list;
 mod signal;
 mod sleep_flag;
+mod tray;
 
 pub use mailbox::{Mailbox, Post};
 pub use oneshot::{Abandoned, Pending, Promise, oneshot};
 pub(crate) use push_list::{Linked, PushList};
 pub(crate) use signal::Signal;
 pub(crate) use sleep_flag::SleepFlag;
+pub(crate) use tray::{Parcel, Tray, WayBack};
+
+/// A thread that can be woken from its sleep, from any other.
+pub(crate) trait Wake: Send + Sync {
+    /// Wakes it if it sleeps.
+    fn wake(&self);
+}

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
+use super::stop::Level;
 use crate::conn::{Act, CloseReason, Hold, Phase};
 use crate::driver::{Driver, Key};
-use crate::service::{Flow, Handler, Io};
+use crate::service::{Flow, Handler, Io, Local};
 use crate::trace::event;
 
 /// A message that misses this many bytes is received into a block of its own by drivers that do so.
@@ -23,7 +24,18 @@ impl<D: Driver> Reactor<D> {
     }
 
     pub(super) fn call_woken(&mut self, key: Key) {
-        self.call(key, CloseReason::Finished, |handler, io| handler.woken(io));
+        let finished = self.natural_end(key);
+        self.call(key, finished, |handler, io| handler.woken(io));
+    }
+
+    /// Why a handler would end that has been told of the peer's end, or of the server's, and has put its own off.
+    fn natural_end(&mut self, key: Key) -> CloseReason {
+        let peer_ended = self.slots.connection(key).is_some_and(|it| it.automaton.knows_end());
+        match self.stopping {
+            _ if peer_ended => CloseReason::PeerEnded,
+            Level::Run => CloseReason::Finished,
+            _ => CloseReason::Stopped,
+        }
     }
 
     pub(super) fn call_drain(&mut self, key: Key) {
@@ -39,6 +51,7 @@ impl<D: Driver> Reactor<D> {
 
     /// Does what handlers have put off until now.
     pub(super) fn end_turn(&mut self) {
+        self.locals.each().for_each(Local::end_turn);
         for run in std::mem::take(&mut self.turn_ends) {
             self.guard(|_| run());
         }
@@ -48,7 +61,8 @@ impl<D: Driver> Reactor<D> {
     pub(super) fn call_pending(&mut self, key: Key) {
         let relieved = self.slots.connection(key).is_some_and(|it| it.automaton.take_relief());
         if relieved {
-            self.call(key, CloseReason::Finished, |handler, io| handler.writable(io));
+            let finished = self.natural_end(key);
+            self.call(key, finished, |handler, io| handler.writable(io));
         }
         let owed =
             self.slots.connection(key).is_some_and(|it| it.automaton.take_owed() && !it.input.is_empty());
@@ -79,6 +93,7 @@ impl<D: Driver> Reactor<D> {
             output: &mut self.writer,
             door: &self.mailbox,
             turn_ends: &mut self.turn_ends,
+            locals: &mut self.locals,
             key,
             wanted: 0,
             messages: 0,
@@ -188,6 +203,7 @@ impl<D: Driver> Reactor<D> {
         }
         match next {
             Some(Flow::CloseWhenSent) => self.finish(key, finished),
+            Some(Flow::AbortWhenSent(error)) => self.finish(key, CloseReason::Aborted(error)),
             Some(Flow::Become(successor)) => self.succeed(key, successor),
             Some(Flow::Detach(give)) => self.detach_for(key, give),
             _ => {}

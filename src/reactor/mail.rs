@@ -8,7 +8,7 @@ use crate::buffer::Chain;
 use crate::conn::{AbortedByHandle, CloseReason, Command, Deliver, Door, Handle, Hold, Phase, Receipts};
 use crate::conn::{SendError, SendFailure};
 use crate::driver::{Driver, Key};
-use crate::handover::{Mailbox, Post, Promise, Signal};
+use crate::handover::{Mailbox, Post, Promise, Signal, Wake};
 use crate::net::Dialer;
 use crate::sync::Arc;
 
@@ -42,6 +42,10 @@ impl<S: Send + 'static> Door for Mailbox<Mail<S>> {
 
     fn dialer(&self) -> Dialer {
         Dialer::over(vec![Box::new(self.sender())])
+    }
+
+    fn waker(&self) -> Box<dyn Wake> {
+        Box::new(self.sender())
     }
 }
 

@@ -8,6 +8,7 @@
 //!   driver.wait
 //!   mail                       sockets from an acceptor        mail.rs
 //!                              dials, adopted connections      dial/
+//!   answers                    of calls made elsewhere         locals.rs
 //!   stop word                  drain begins, or is over        stop.rs
 //!   driver.next, until None    events -> automaton -> acts     dispatch.rs
 //!   relieved handlers          call.rs
@@ -29,6 +30,7 @@ mod detach;
 mod dial;
 mod dispatch;
 mod limits;
+mod locals;
 mod mail;
 mod metrics;
 #[cfg(test)]
@@ -56,7 +58,7 @@ use crate::buffer::SegmentWriter;
 use crate::conn::{CloseReason, Marks};
 use crate::driver::{Driver, Key, SystemCalls};
 use crate::handover::Mailbox;
-use crate::service::{Handler, Peer, TurnEnd};
+use crate::service::{Handler, Locals, Peer, TurnEnd};
 use crate::sync::Arc;
 use crate::timer::Wheel;
 use crate::trace::event;
@@ -161,6 +163,10 @@ pub struct Reactor<D: Driver> {
     relieved: Vec<Key>,
     /// What handlers want to have done when the turn is over.
     turn_ends: Vec<TurnEnd>,
+    /// What handlers of one kind share.
+    locals: Locals,
+    /// Connections for which something has come to a local.
+    visited: Vec<Key>,
     worked: bool,
 }
 
@@ -195,6 +201,8 @@ impl<D: Driver> Reactor<D> {
             resting: VecDeque::new(),
             relieved: Vec::new(),
             turn_ends: Vec::new(),
+            locals: Locals::default(),
+            visited: Vec::new(),
             worked: false,
         }
     }
@@ -272,8 +280,8 @@ impl<D: Driver> Reactor<D> {
         if !self.mailbox.arm() {
             return false;
         }
-        // After the announcement: whoever changes the word from now on wakes us.
-        if self.stop.level() != self.stopping {
+        // After the announcement: whoever changes the word, or brings something, from now on wakes us.
+        if self.stop.level() != self.stopping || self.locals.has_news() {
             if self.mailbox.disarm() {
                 self.metrics.wakes.add(1);
             }
@@ -291,6 +299,7 @@ impl<D: Driver> Reactor<D> {
             self.metrics.spins_paid.add(paid);
         }
         let mut worked = self.read_mail();
+        worked |= self.visit_locals();
         worked |= self.heed_stop();
         while let Some(event) = self.driver.next() {
             worked = true;

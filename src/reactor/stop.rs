@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::Reactor;
 use crate::conn::CloseReason;
 use crate::driver::Driver;
-use crate::handover::Post;
+use crate::handover::Wake;
 use crate::sync::{Arc, AtomicUsize, Ordering};
 use crate::trace::event;
 
@@ -52,17 +52,6 @@ impl StopWord {
             1 => Level::Drain,
             _ => Level::Now,
         }
-    }
-}
-
-/// Something that can be woken.
-pub(crate) trait Wake: Send + Sync {
-    fn wake(&self);
-}
-
-impl<M: Send> Wake for Post<M> {
-    fn wake(&self) {
-        Self::wake(self);
     }
 }
 

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use super::{Codec, Cut, HandlerError, Payload};
+use super::{Codec, Cut, HandlerError, Payload, prefix};
 use crate::buffer::{Chain, Hole, ReadError, Segment, SegmentWriter, WriteError};
 
 /// The length in front of each payload, in bytes.
@@ -25,6 +25,18 @@ pub struct FrameOptions {
 impl Default for FrameOptions {
     fn default() -> Self {
         Self { max_payload: 16 << 20 }
+    }
+}
+
+impl FrameOptions {
+    /// The length that a message has in front.
+    #[inline]
+    pub(super) fn length(self, field: [u8; 4]) -> Result<usize, FrameError> {
+        let length = u32::from_be_bytes(field);
+        if length > self.max_payload {
+            return Err(FrameError::TooLong { length, limit: self.max_payload });
+        }
+        Ok(length as usize)
     }
 }
 
@@ -69,22 +81,13 @@ impl Frame {
         header: [u8; HEADER],
         input: &'a mut Chain,
     ) -> Result<Cut<Payload<'a>>, FrameError> {
-        let length = self.length(header)?;
+        let length = self.options.length(header)?;
         let whole = HEADER + length;
         if input.len() < whole {
             return Ok(Cut::Missing(whole - input.len()));
         }
         input.skip(HEADER).map_err(ReadError::from)?;
         Ok(Cut::Message(Payload::front(input, length)))
-    }
-
-    #[inline]
-    fn length(&self, header: [u8; HEADER]) -> Result<usize, FrameError> {
-        let length = u32::from_be_bytes(header);
-        if length > self.options.max_payload {
-            return Err(FrameError::TooLong { length, limit: self.options.max_payload });
-        }
-        Ok(length as usize)
     }
 
     /// Calls `each` for one message after another, as long as whole messages are there and it wants to continue.
@@ -137,7 +140,7 @@ impl Frame {
     fn whole_in_first<'a>(&self, input: &'a Chain, walked: usize) -> Option<(&'a Segment, &'a [u8], usize)> {
         let first = input.first()?;
         let (header, rest) = first.get(walked..)?.split_first_chunk()?;
-        let length = self.length(*header).ok()?;
+        let length = self.options.length(*header).ok()?;
         let payload = rest.get(..length)?;
         Some((first, payload, walked + HEADER + length))
     }
@@ -176,19 +179,28 @@ impl Codec for Frame {
     type Tag = ();
     const ORDERED: bool = true;
 
-    fn cut(&mut self, input: &mut Chain) -> Result<Cut<Chain>, HandlerError> {
+    fn cut(&mut self, input: &mut Chain) -> Result<Cut<((), Chain)>, HandlerError> {
         Ok(match Self::cut(self, input)? {
-            Cut::Message(payload) => Cut::Message(payload.into_chain()),
+            Cut::Message(payload) => Cut::Message(((), payload.into_chain())),
             Cut::Missing(bytes) => Cut::Missing(bytes),
         })
     }
 
-    fn put(out: Chain, to: &mut SegmentWriter) -> Result<(), HandlerError> {
+    #[inline]
+    fn cut_run(
+        &mut self,
+        input: &mut Chain,
+        each: impl FnMut((), Chain, usize) -> ControlFlow<()>,
+    ) -> Result<usize, HandlerError> {
+        let parse = |header: &[u8; HEADER]| Ok(((), self.options.length(*header)?));
+        Ok(prefix::cut_run(input, parse, each)?)
+    }
+
+    #[inline(always)] // a chain that goes through memory stalls, see `Chain::push`
+    fn put((): (), out: Chain, to: &mut SegmentWriter) -> Result<(), HandlerError> {
         to.write(&length_of(out.len())?.to_be_bytes())?;
         Ok(to.append_chain(out)?)
     }
-
-    fn tag(_: &Chain) {}
 }
 
 /// A message that is being written; its length is filled in at the end.
@@ -211,7 +223,8 @@ impl OpenMessage {
     }
 }
 
-fn length_of(payload: usize) -> Result<u32, FrameError> {
+#[inline]
+pub(super) fn length_of(payload: usize) -> Result<u32, FrameError> {
     u32::try_from(payload).map_err(|_| FrameError::TooLong { length: u32::MAX, limit: u32::MAX })
 }
 

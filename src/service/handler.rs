@@ -6,6 +6,7 @@ use crate::buffer::{Chain, SegmentWriter, WriteError};
 use crate::conn::{CloseReason, Connection, Detached, Door, Handle, Hold};
 use crate::driver::Key;
 use crate::net::{Address, Dialer};
+use crate::service::local::Locals;
 
 /// The error with which a handler gives up on its connection.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,6 +22,8 @@ pub enum Flow {
     CloseWhenSent,
     /// Close now, with whatever is not sent.
     Abort(HandlerError),
+    /// As `CloseWhenSent`, because of an error.
+    AbortWhenSent(HandlerError),
     /// Another handler takes over. The present one is dropped, and not told of the end. To the new one the
     /// connection is new: it gets `open`, then `data` if bytes wait, then `eof` if the peer has ended.
     Become(Box<dyn Handler>),
@@ -138,6 +141,7 @@ pub struct Io<'a> {
     pub(crate) output: &'a mut SegmentWriter,
     pub(crate) door: &'a dyn Door,
     pub(crate) turn_ends: &'a mut Vec<TurnEnd>,
+    pub(crate) locals: &'a mut Locals,
     pub(crate) key: Key,
     pub(crate) wanted: usize,
     pub(crate) messages: u64,
@@ -162,6 +166,18 @@ impl Io<'_> {
     #[inline]
     pub fn split(&mut self) -> (&mut Chain, &mut SegmentWriter) {
         (&mut self.connection.input, self.output)
+    }
+
+    /// Everything that handling a message may need, at once.
+    #[inline]
+    pub(super) fn parts(&mut self) -> Parts<'_> {
+        Parts { input: &mut self.connection.input, output: self.output, locals: self.locals, door: self.door }
+    }
+
+    /// Names the connection on its loop.
+    #[inline]
+    pub(super) fn key(&self) -> Key {
+        self.key
     }
 
     /// The peer's address.
@@ -251,6 +267,14 @@ impl Io<'_> {
     pub fn want(&mut self, bytes: usize) {
         self.wanted = bytes;
     }
+}
+
+/// See [`Io::parts`].
+pub(super) struct Parts<'a> {
+    pub(super) input: &'a mut Chain,
+    pub(super) output: &'a mut SegmentWriter,
+    pub(super) locals: &'a mut Locals,
+    pub(super) door: &'a dyn Door,
 }
 
 impl fmt::Debug for Io<'_> {

@@ -1,15 +1,30 @@
-//! What applications write: handlers of connections, and codecs of messages.
+//! What applications write: handlers of connections, codecs of messages, and services that answer them.
 
+mod call;
 mod codec;
+mod desk;
 mod frame;
 mod framed;
 mod handler;
+mod lane;
+mod local;
 mod payload;
+mod prefix;
+mod reply;
+mod serve;
+mod serving;
+mod tagged;
+mod window;
 
 pub use crate::conn::Handle;
-pub use codec::{Codec, Cut, Unanswered};
+pub use codec::{Codec, Cut, Tagged, Unanswered};
 pub use frame::{Frame, FrameError, FrameOptions};
 pub use framed::Framed;
 pub(crate) use handler::TurnEnd;
 pub use handler::{Detach, Flow, Handler, HandlerError, Io, MakeHandler, Peer};
+pub(crate) use local::{Local, Locals};
 pub use payload::Payload;
+pub use reply::{Deferred, Reply};
+pub use serve::{CallUnanswered, Serve, ServeOptions, Service};
+pub use serving::Serving;
+pub use tagged::TaggedFrame;

@@ -12,6 +12,7 @@ mod panics;
 mod patience;
 mod placing;
 mod recorder;
+mod services;
 mod starting;
 mod stopping;
 mod unix_files;

@@ -87,6 +87,18 @@ impl Chain {
         self.first.as_ref().filter(|first| first.len() == self.len)
     }
 
+    /// The only piece of a chain that has never had another.
+    #[inline(always)] // as `push`
+    pub(crate) fn into_single(mut self) -> Result<Segment, Self> {
+        match (self.first.take(), &self.more) {
+            (Some(first), None) => Ok(first),
+            (first, _) => {
+                self.first = first;
+                Err(self)
+            }
+        }
+    }
+
     /// The pieces, front first; none is empty.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         let (front, back) = self.more.as_ref().map_or((&[][..], &[][..]), |more| more.rest.as_slices());

@@ -7,6 +7,7 @@
 mod buf_mut;
 mod hole;
 mod reserved;
+mod spent;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use super::{AllocError, BlockPool, Chain, Segment, Tail};
 pub use hole::Hole;
 use hole::OpenHoles;
 pub use reserved::Reserved;
+use spent::Spent;
 
 /// The size of block a writer asks for when less would do.
 const BLOCK: usize = crate::sync::shrink(64 << 10, 6);
@@ -36,13 +38,23 @@ pub struct SegmentWriter {
     /// The position, in all bytes ever written, of the first byte not yet taken.
     base: u64,
     holes: OpenHoles,
+    /// What was appended by copying, to be dropped with the next `take`: many at a time cost as little as one.
+    spent: Spent,
 }
 
 impl SegmentWriter {
     /// A writer that takes its blocks from `pool`. Allocates nothing yet.
     #[must_use]
     pub fn new(pool: BlockPool) -> Self {
-        Self { pool, tail: None, filled: 0, ready: Chain::new(), base: 0, holes: OpenHoles::default() }
+        Self {
+            pool,
+            tail: None,
+            filled: 0,
+            ready: Chain::new(),
+            base: 0,
+            holes: OpenHoles::default(),
+            spent: Spent::default(),
+        }
     }
 
     /// The bytes written and not yet taken.
@@ -104,20 +116,36 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// When a block for the copy cannot be had.
+    #[inline(always)] // a segment that goes through memory stalls, see `Chain::push`
     pub fn append(&mut self, segment: Segment) -> Result<(), WriteError> {
         if segment.len() < COPIED_BELOW {
-            return self.write(&segment);
+            let written = self.write(&segment);
+            self.spent.add(segment);
+            written
+        } else {
+            self.link(segment);
+            Ok(())
         }
+    }
+
+    fn link(&mut self, segment: Segment) {
         self.cut();
         self.ready.push(segment);
-        Ok(())
     }
 
     /// Adds all pieces of a chain, each as by [`append`](Self::append).
     ///
     /// # Errors
     /// When a block for a copy cannot be had; the pieces before it are added then.
-    pub fn append_chain(&mut self, mut chain: Chain) -> Result<(), WriteError> {
+    #[inline(always)] // as `append`
+    pub fn append_chain(&mut self, chain: Chain) -> Result<(), WriteError> {
+        match chain.into_single() {
+            Ok(only) => self.append(only),
+            Err(chain) => self.append_pieces(chain),
+        }
+    }
+
+    fn append_pieces(&mut self, mut chain: Chain) -> Result<(), WriteError> {
         while let Some(segment) = chain.pop() {
             self.append(segment)?;
         }
@@ -134,6 +162,7 @@ impl SegmentWriter {
             return Err(WriteError::OpenHole);
         }
         self.base += self.len() as u64;
+        self.spent.let_go();
         if !self.ready.is_empty() {
             return Ok(self.take_all());
         }
@@ -157,6 +186,7 @@ impl SegmentWriter {
         self.base += self.ready.len() as u64;
         self.ready = Chain::new();
         self.holes = OpenHoles::default();
+        self.spent.let_go();
     }
 
     /// A run that has not begun begins at the start of the block when nobody holds a part of it any more. Only to be

@@ -1,0 +1,28 @@
+//! What has come from other threads to those who share something on this loop.
+
+use super::Reactor;
+use crate::driver::Driver;
+
+impl<D: Driver> Reactor<D> {
+    /// Has each connection's handler called for which something has come. Answers whether anything had.
+    #[inline]
+    pub(super) fn visit_locals(&mut self) -> bool {
+        self.locals.has_news() && self.visit_some()
+    }
+
+    fn visit_some(&mut self) -> bool {
+        let mut keys = std::mem::take(&mut self.visited);
+        for place in 0..self.locals.len() {
+            if let Some(local) = self.locals.at(place) {
+                local.collect(&mut keys);
+            }
+            for key in keys.drain(..) {
+                self.call_woken(key);
+            }
+            // What is dropped here belongs to the application.
+            self.guard(|it| it.locals.at(place).map(|local| local.forget()));
+        }
+        self.visited = keys;
+        true
+    }
+}

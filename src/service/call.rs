@@ -1,0 +1,49 @@
+//! One call that is not answered at once, and the way of its answer.
+
+#![expect(dead_code, reason = "calls are not made off the loop yet")]
+
+use super::{Codec, Service, Unanswered};
+use crate::driver::Key;
+use crate::handover::{Parcel, WayBack};
+
+/// What became of a call.
+pub(super) type Answer<C> = Result<<C as Codec>::Out, Unanswered>;
+
+/// The way of answers back to the loop, which ends at a [`Lane`](super::lane::Lane).
+pub(super) type Home<C> = WayBack<Call<C>, Shop<C>>;
+
+/// A call on its way. The box that it travels in is used again for another.
+pub(super) type Boxed<C> = Box<Parcel<Call<C>>>;
+
+/// Who answers calls off the loop; nobody where calls are made on it.
+pub(super) type Shop<C> = Option<Box<dyn Service<C>>>;
+
+/// See the module's documentation. What is `None` was taken out, or is not there yet.
+pub(super) struct Call<C: Codec> {
+    pub(super) from: Caller,
+    pub(super) tag: Option<C::Tag>,
+    pub(super) message: Option<C::In>,
+    pub(super) answer: Option<Answer<C>>,
+    /// For a call that is made off the loop.
+    pub(super) home: Option<Home<C>>,
+}
+
+/// Where a call comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    pub(super) key: Key,
+    /// Which of the handlers that the connection has had.
+    pub(super) serial: u32,
+    /// Which of the connection's calls, see [`Window`](super::window::Window).
+    pub(super) number: u32,
+    /// The length of its message as it arrived.
+    pub(super) bytes: usize,
+}
+
+/// Answers a call: the box goes back to its loop. If that has ended, the answer comes to nothing.
+pub(super) fn answer<C: Codec>(home: &Home<C>, mut call: Boxed<C>, tag: C::Tag, answer: Answer<C>) {
+    let content = call.open();
+    content.tag = Some(tag);
+    content.answer = Some(answer);
+    drop(home.put(call));
+}

@@ -1,0 +1,161 @@
+//! Where the answers of one connection are put in order and written.
+
+use super::call::{Answer, Boxed, Call, Caller, Home, Shop};
+use super::lane::Lane;
+use super::local::Locals;
+use super::window::Window;
+use super::{Codec, HandlerError, Unanswered};
+use crate::buffer::SegmentWriter;
+use crate::conn::Door;
+use crate::driver::Key;
+
+/// Why nothing more can be answered on a connection.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// An answer could not be written. What was written with it is of no use.
+    Put(HandlerError),
+    /// A call was left unanswered, and the codec has no answer for that. Everything before it was written.
+    Unanswered(Unanswered),
+}
+
+/// One connection's part in a lane, once it has one.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    place: usize,
+    serial: u32,
+}
+
+/// See the module's documentation.
+pub(super) struct Desk<C: Codec> {
+    key: Key,
+    /// The number of the service, by which its lane is found.
+    service: usize,
+    part: Option<Part>,
+    window: Window<(C::Tag, Answer<C>)>,
+    /// The length of the message that is being handled, as it arrived.
+    bytes: usize,
+    failure: Option<Failure>,
+}
+
+impl<C: Codec> Desk<C> {
+    pub(super) fn new(service: usize) -> Self {
+        Self {
+            key: Key::new(0, 0),
+            service,
+            part: None,
+            window: Window::new(C::ORDERED),
+            bytes: 0,
+            failure: None,
+        }
+    }
+
+    /// Calls whose answers have not left.
+    #[inline]
+    pub(super) fn in_flight(&self) -> usize {
+        self.window.len()
+    }
+
+    /// Whether another call may begin.
+    #[inline]
+    pub(super) fn has_room(&self, most: usize, most_held: usize) -> bool {
+        self.window.len() < most && self.window.held() < most_held && self.failure.is_none()
+    }
+
+    pub(super) fn take_failure(&mut self) -> Option<Failure> {
+        self.failure.take()
+    }
+
+    #[inline]
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Calls from now on come by the connection of this key.
+    pub(super) fn sit(&mut self, key: Key) {
+        self.key = key;
+    }
+
+    /// A call begins, about a message that had so many bytes when it arrived.
+    #[inline]
+    pub(super) fn begin(&mut self, bytes: usize) {
+        self.bytes = bytes;
+    }
+
+    /// The call that has begun is answered at once.
+    #[inline(always)] // an answer that goes through memory stalls, see `Chain::push`
+    pub(super) fn pass(&mut self, tag: C::Tag, answer: Answer<C>, output: &mut SegmentWriter) {
+        if self.window.is_clear() {
+            self.write(tag, answer, output);
+        } else {
+            self.window.pass((tag, answer));
+        }
+    }
+
+    /// The call that has begun is answered later. Answers where it comes from.
+    pub(super) fn open(&mut self) -> Caller {
+        let serial = self.part.map_or(0, |part| part.serial);
+        let number = self.window.open(self.bytes);
+        Caller { key: self.key, serial, number, bytes: self.bytes }
+    }
+
+    /// As [`open`](Self::open), for a call that is being made on the loop.
+    pub(super) fn put_off(&mut self, locals: &mut Locals, door: &dyn Door) -> (Home<C>, Boxed<C>) {
+        let lane = self.enter(locals, door, || None);
+        let call = Call { from: self.open(), tag: None, message: None, answer: None, home: None };
+        (lane.home(), lane.pack(call))
+    }
+
+    /// The lane of the service on this loop.
+    pub(super) fn enter<'l>(
+        &mut self,
+        locals: &'l mut Locals,
+        door: &dyn Door,
+        shop: impl FnOnce() -> Shop<C>,
+    ) -> &'l mut Lane<C> {
+        let place = match self.part {
+            Some(part) => part.place,
+            None => locals.place(self.service, || Box::new(Lane::new(door.waker(), shop()))),
+        };
+        let lane: &mut Lane<C> =
+            locals.get(place).unwrap_or_else(|| unreachable!("a service's number is of one kind of lane"));
+        self.part.get_or_insert_with(|| Part { place, serial: lane.next_serial() });
+        lane
+    }
+
+    /// Writes the answers that have come for this connection.
+    pub(super) fn take_answers(&mut self, key: Key, locals: &mut Locals, output: &mut SegmentWriter) {
+        let Some(Part { place, serial }) = self.part else { return };
+        let Some(lane) = locals.get::<Lane<C>>(place) else { return };
+        while let Some((from, tag, answer)) = lane.next(key, serial) {
+            let mut next = self.window.settle(from.number, from.bytes, (tag, answer));
+            while let Some((tag, answer)) = next.or_else(|| self.window.next()) {
+                self.write(tag, answer, output);
+                next = None;
+            }
+        }
+    }
+
+    #[inline(always)] // an answer that goes through memory stalls, see `Chain::push`
+    fn write(&mut self, tag: C::Tag, answer: Answer<C>, output: &mut SegmentWriter) {
+        if self.failure.is_some() {
+            return;
+        }
+        match answer {
+            Ok(out) => {
+                if let Err(error) = C::put(tag, out, output) {
+                    self.failure = Some(Failure::Put(error));
+                }
+            }
+            Err(why) => self.write_none(&tag, why, output),
+        }
+    }
+
+    /// Writes what the codec has for a call without an answer.
+    #[cold]
+    fn write_none(&mut self, tag: &C::Tag, why: Unanswered, output: &mut SegmentWriter) {
+        self.failure = match C::unanswered(tag, why) {
+            Some(out) => C::put(tag.clone(), out, output).err().map(Failure::Put),
+            None => Some(Failure::Unanswered(why)),
+        };
+    }
+}

@@ -1,0 +1,65 @@
+//! What the handlers of one service share on one loop.
+//!
+//! A loop has few of them, usually one or none, and they live as long as it does. To the loop they are sources of
+//! news, which it looks at before it sleeps, and places where handlers collect work until the end of the turn.
+
+use std::any::Any;
+
+use crate::driver::Key;
+
+/// Something that belongs to a loop and is shared by some of its handlers.
+pub(crate) trait Local: Any {
+    /// Whether something has come from other threads. Asked also between the announcement of a sleep and the sleep.
+    fn has_news(&self) -> bool;
+
+    /// Takes what has come, and names the connections whose handlers are to be [woken](super::Handler::woken).
+    fn collect(&mut self, keys: &mut Vec<Key>);
+
+    /// Lets go of what no handler has wanted since [`collect`](Self::collect).
+    fn forget(&mut self);
+
+    /// All handlers that are ready were called.
+    fn end_turn(&mut self);
+}
+
+/// The locals of one loop. Those who share one know it by its number.
+#[derive(Default)]
+pub(crate) struct Locals(Vec<(usize, Box<dyn Local>)>);
+
+impl Locals {
+    /// The place of the local with this number, which is made if there is none.
+    pub(crate) fn place(&mut self, number: usize, make: impl FnOnce() -> Box<dyn Local>) -> usize {
+        self.0.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
+            self.0.push((number, make()));
+            self.0.len() - 1
+        })
+    }
+
+    /// The local at a place, if it is of this kind.
+    #[inline]
+    pub(crate) fn get<L: Local>(&mut self, place: usize) -> Option<&mut L> {
+        let (_, local) = self.0.get_mut(place)?;
+        let local: &mut dyn Any = &mut **local;
+        local.downcast_mut()
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.0.iter().any(|(_, local)| local.has_news())
+    }
+
+    /// The locals, whatever they are.
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = &mut (dyn Local + 'static)> {
+        self.0.iter_mut().map(|(_, local)| &mut **local)
+    }
+
+    /// The local at a place, whatever it is.
+    pub(crate) fn at(&mut self, place: usize) -> Option<&mut (dyn Local + 'static)> {
+        self.0.get_mut(place).map(|(_, local)| &mut **local)
+    }
+}
