@@ -54,10 +54,10 @@ mod tests {
     fn time_passes_while_working() {
         let before = time(std::process::id()).unwrap();
         let started = std::time::Instant::now();
-        while started.elapsed().as_millis() < 50 {
-            std::hint::spin_loop();
+        // However few of the processors' time this process gets.
+        while time(std::process::id()).unwrap() - before < 20_000_000 {
+            assert!(started.elapsed().as_secs() < 60, "no time has passed");
         }
-        assert!(time(std::process::id()).unwrap() - before > 20_000_000);
     }
 
     #[test]
