@@ -8,3 +8,6 @@
 //! lab load      drive a server and verify every reply
 //! lab doctor    find out what this kernel and user may do
 //! ```
+
+#[cfg(feature = "uring")]
+pub mod uring;

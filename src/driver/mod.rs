@@ -32,6 +32,7 @@
 pub mod epoll;
 mod event;
 mod key;
+pub mod system;
 mod system_calls;
 
 use std::io;

@@ -23,7 +23,8 @@ pub(crate) use event_fd::EventFd;
 pub(crate) use listener::{accept, listen, require_free};
 pub(crate) use map::Map;
 pub(crate) use stream::{
-    adopt, connect, connect_result, is_of_one_connection, receive, receive_two, send, shutdown_send,
+    adopt, connect, connect_result, is_of_one_connection, peer_address, receive, receive_two, send,
+    shutdown_send,
 };
 
 /// Makes a call again while a signal interrupts it. The call reports failure by a negative result and `errno`.

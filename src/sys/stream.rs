@@ -111,6 +111,11 @@ pub(crate) fn adopt(fd: &OwnedFd) -> io::Result<Address> {
     Ok(Address::from_storage(&peer))
 }
 
+/// getpeername(2).
+pub(crate) fn peer_address(fd: &OwnedFd) -> io::Result<Address> {
+    Ok(Address::from_storage(&getpeername::<SockaddrStorage>(fd.as_raw_fd())?))
+}
+
 /// How a started connect ended (`SO_ERROR`, socket(7)), once the socket is ready to send.
 pub(crate) fn connect_result(fd: &OwnedFd) -> io::Result<()> {
     match getsockopt(fd, sockopt::SocketError)? {

@@ -369,8 +369,8 @@ impl<K: Kernel> Driver for Epoll<K> {
         {
             slot.receiving = on;
             slot.dead &= !on;
-            if on && self.options.trigger == Trigger::Edge {
-                // An edge that came while nobody received will not come again.
+            if on && self.options.trigger == Trigger::Edge && slot.kind != Kind::Listener {
+                // An edge that came while nobody received will not come again. (Listeners are level-triggered.)
                 self.carried.push(key);
             }
             self.mark_stale(key);

@@ -93,19 +93,32 @@ impl Peer {
 
     /// Writes for as long as the system takes bytes at once; answers how many it took.
     pub fn fill(&mut self) -> usize {
-        self.stream.set_nonblocking(true).expect("an option of sockets");
         let bytes = vec![b'f'; 1 << 16];
         let mut filled = 0;
         loop {
-            match self.stream.write(&bytes) {
-                Ok(n) => filled += n,
+            let taken = self.offer(&bytes);
+            filled += taken;
+            if taken < bytes.len() {
+                return filled;
+            }
+        }
+    }
+
+    /// Writes as many of these bytes as the system takes at once; answers how many it took.
+    pub fn offer(&mut self, bytes: &[u8]) -> usize {
+        self.stream.set_nonblocking(true).expect("an option of sockets");
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match self.stream.write(&bytes[taken..]) {
+                Ok(n) => taken += n,
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
-                    self.stream.set_nonblocking(false).expect("an option of sockets");
-                    return filled;
+                    break;
                 }
             }
         }
+        self.stream.set_nonblocking(false).expect("an option of sockets");
+        taken
     }
 
     /// Reads exactly `n` bytes, or panics.
