@@ -23,6 +23,9 @@ use super::Reactor;
 use crate::conn::{Limit, Phase};
 use crate::driver::{Driver, Key};
 
+/// A limit that begins anew because it was over does so for this long at least: it must not be over in the same turn.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 impl<D: Driver> Reactor<D> {
     /// The moment at which this part of the turn began, or a little later.
     #[inline]
@@ -101,7 +104,8 @@ impl<D: Driver> Reactor<D> {
                 Limit::Read if busy => self.options.read_limit,
                 _ => return self.close(key, limit.reason()),
             };
-            connection.deadlines.set(limit, again.and_then(|length| now.checked_add(length)));
+            let next = again.and_then(|length| now.checked_add(length.max(SHORTEST)));
+            connection.deadlines.set(limit, next);
         }
         if let Some(at) = connection.deadlines.first() {
             self.wheel.arm(key.slot(), at);

@@ -11,7 +11,6 @@
 //! `handover::SleepFlag` see to it that one of them notices the other.
 
 use std::fmt;
-use std::time::Instant;
 
 use super::Reactor;
 use crate::conn::CloseReason;
@@ -113,7 +112,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn begin_drain(&mut self) {
-        self.drain_until = Instant::now().checked_add(self.options.drain_limit);
+        self.drain_until = self.now().checked_add(self.options.drain_limit);
         event!(INFO, connections = self.metrics.connections(), "draining");
         self.close_listeners();
         self.refuse_dials();

@@ -51,14 +51,16 @@ impl Scripted {
         self.look(callback, io);
         let decision = if callback == Callback::Open { None } else { self.decisions.pop_front() };
         let all = self.seen - self.consumed;
-        let consume = decision.map_or(all, |it| all * usize::from(it.consume) / 255);
+        let usual = if self.behaviour.waits() { 0 } else { all };
+        let consume = decision.map_or(usual, |it| all * usize::from(it.consume) / 255);
         self.consume(io, consume);
         let echo = if self.behaviour.echoes() { consume.min(LARGEST_ECHO) } else { 0 };
         let write = decision.map_or(echo, |it| it.write.bytes());
         self.write(io.output(), write);
         let wanted = if self.behaviour.announces() { self.calls * 9973 % 100_000 } else { 0 };
         io.want(wanted);
-        self.note(Note::Left(self.id, io.input().len(), wanted > 0));
+        let unread = io.input().len();
+        self.note(Note::Left { id: self.id, consumed: consume > 0, unread, wants_more: wanted > 0 });
         let answer = decision.and_then(Decision::answer).unwrap_or_else(|| self.usual(callback));
         self.note(Note::Answered(self.id, write, answer));
         let waiting = !io.input().is_empty() && !io.is_congested();
@@ -167,6 +169,9 @@ impl Handler for Scripted {
             CloseReason::Aborted(_) | CloseReason::Panicked => Why::GivenUp,
             CloseReason::Broken(_) => Why::Broken,
             CloseReason::DrainExpired => Why::Expired,
+            CloseReason::IdleExpired => Why::Idle,
+            CloseReason::ReadExpired => Why::Read,
+            CloseReason::WriteExpired => Why::Write,
             other => return self.fault(&format!("closed for an unknown reason, {other}")),
         };
         self.note(Note::Closed(self.id, why));

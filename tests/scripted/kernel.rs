@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
 
 use linkpoll::driver::epoll::{Interest, Readiness, Ready};
 use linkpoll::net::Address;
@@ -28,6 +29,8 @@ pub(super) enum Order {
     Play(usize, Op),
     /// Every peer reads everything and ends.
     Settle,
+    /// So much time passes.
+    Pass(Duration),
     /// Nothing, but closed descriptors are noticed.
     Look,
 }
@@ -47,6 +50,8 @@ pub(super) struct Kernel {
     /// Something to be watched in its turn, and the bell's descriptor.
     own: UnixStream,
     bell: RawFd,
+    /// The time, which stands still but for orders.
+    now: Instant,
 }
 
 impl Kernel {
@@ -54,7 +59,18 @@ impl Kernel {
         let own = UnixStream::pair().expect("a pair of sockets").0;
         let sockets = Vec::new();
         let queue = VecDeque::new();
-        Self { orders, notes, sockets, queue, listener: None, ghost: None, haunts: false, own, bell: -1 }
+        Self {
+            orders,
+            notes,
+            sockets,
+            queue,
+            listener: None,
+            ghost: None,
+            haunts: false,
+            own,
+            bell: -1,
+            now: Instant::now(),
+        }
     }
 
     fn note(&self, notes: impl IntoIterator<Item = Note>) {
@@ -79,6 +95,11 @@ impl Kernel {
             Order::Settle => {
                 let notes: Vec<Note> = self.sockets.iter_mut().flat_map(Socket::settle).collect();
                 self.note(notes);
+            }
+            Order::Pass(length) => {
+                self.now += length;
+                let nanoseconds = u64::try_from(length.as_nanos()).expect("a short time");
+                self.note([Note::Passed(nanoseconds)]);
             }
             Order::Look => {}
         }
@@ -125,7 +146,12 @@ impl AsFd for Kernel {
 }
 
 impl linkpoll::driver::epoll::Kernel for Kernel {
-    fn wait(&mut self, ready: &mut Vec<Ready>, _timeout: i32) -> io::Result<usize> {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn wait(&mut self, ready: &mut Vec<Ready>, timeout: i32) -> io::Result<usize> {
+        self.note([Note::Sleeps(u64::try_from(timeout).ok())]);
         while let Ok(order) = self.orders.try_recv() {
             self.obey(order);
         }

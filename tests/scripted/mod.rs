@@ -15,7 +15,7 @@ use linkpoll::net::Address;
 use linkpoll::reactor::{LoopOptions, Maker, Reactor, Turn};
 use linkpoll::service::Peer;
 use linkpoll::sync::Arc;
-use linkpoll_model::conn::{Behaviour, Decision, Note, Op, Program, Setup, audit};
+use linkpoll_model::conn::{Behaviour, Decision, Length, Note, Op, Program, Setup, audit};
 
 use handler::Scripted;
 use kernel::{Kernel, Order};
@@ -56,11 +56,15 @@ impl Run {
     fn new(program: &Program, notes: Sender<Note>) -> Self {
         let (orders, ordered) = channel();
         let (high, low) = program.setup.marks();
+        let limits = program.setup.limits();
         let (unread_high, unread_low) = program.setup.unread_marks();
         let options = LoopOptions {
             marks: Marks { high, low },
             unread_marks: Marks { high: unread_high, low: unread_low },
-            linger_limit: if program.setup.lingers_not() { Duration::ZERO } else { LONG },
+            idle_limit: limits.idle.map(Duration::from_nanos),
+            read_limit: limits.read.map(Duration::from_nanos),
+            write_limit: limits.write.map(Duration::from_nanos),
+            linger_limit: Duration::from_nanos(limits.linger),
             drain_limit: if program.setup.drains_not() { Duration::ZERO } else { LONG },
             ..LoopOptions::default()
         };
@@ -76,12 +80,16 @@ impl Run {
         match op {
             Op::Turn {} => drop(self.turn()),
             Op::Stop {} => {
+                self.notes.send(Note::Stopped).expect("the notes are read later");
                 self.reactor.stopper().stop();
                 self.stopped = true;
             }
             Op::Connect { .. } => {
                 self.order(Order::Connect(self.connected));
                 self.connected += 1;
+            }
+            Op::Pass { length } => {
+                self.order(Order::Pass(Duration::from_nanos(Length(length).nanoseconds())));
             }
             Op::Vanish {} => self.order(Order::Vanish),
             Op::Decide { .. } => {}
@@ -106,7 +114,9 @@ impl Run {
     }
 
     fn turn(&mut self) -> Turn {
-        self.reactor.turn().expect("the kernel never fails to wait")
+        let turn = self.reactor.turn().expect("the kernel never fails to wait");
+        self.notes.send(Note::Turned).expect("the notes are read later");
+        turn
     }
 
     /// Turns for as long as something happens. Answers whether the loop has ended.
@@ -140,6 +150,7 @@ impl Run {
 
     /// Stops, first in an orderly way and then at once. Both must come to an end.
     fn stop(&mut self) -> Result<(), String> {
+        self.notes.send(Note::Stopped).expect("the notes are read later");
         self.reactor.stopper().stop();
         let drained = self.turn_until_quiet();
         self.reactor.stopper().stop_now();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::patience::Patience;
 use super::{Answer, Callback, Note, Setup, Why};
 
 /// What is known of one connection.
@@ -29,6 +30,9 @@ struct Conn {
     finished: bool,
     given_up: bool,
     closed: Option<Why>,
+    patience: Patience,
+    /// The loop was told to stop: the peer's end is not waited for as long as it may take.
+    stopped: bool,
 }
 
 /// Checks a run.
@@ -37,8 +41,11 @@ struct Conn {
 /// What is not as promised, and after which note.
 pub fn audit(setup: Setup, notes: &[Note]) -> Result<(), String> {
     let mut conns: BTreeMap<usize, Conn> = BTreeMap::new();
+    let mut now = 0;
     for (index, note) in notes.iter().enumerate() {
-        follow(setup, &mut conns, note).map_err(|fault| format!("{fault}, at note {index}, {note:?}"))?;
+        follow_time(setup, &mut conns, &mut now, note)
+            .and_then(|()| follow(setup, &mut conns, note))
+            .map_err(|fault| format!("{fault}, at note {index}, {note:?}"))?;
     }
     // A peer that is never accepted is promised nothing.
     for (id, conn) in conns.iter().filter(|(_, conn)| conn.accepted) {
@@ -62,12 +69,42 @@ fn follow(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note) -> Resul
         Note::Arrived(id, n) => conns.entry(*id).or_default().arrived += n,
         Note::PeerEnded(id) => conns.entry(*id).or_default().peer_ended = true,
         Note::Broke(id) => conns.entry(*id).or_default().broke = true,
+        Note::Stopped => conns.values_mut().for_each(|conn| conn.stopped = true),
         Note::Settled => {
             for (id, conn) in conns.iter().filter(|(_, conn)| conn.accepted) {
                 settled(conn).map_err(|fault| format!("{fault}: connection {id}, {conn:?}"))?;
             }
         }
         _ => return follow_accepted(setup, conns, note),
+    }
+    Ok(())
+}
+
+/// What takes too long.
+fn follow_time(
+    setup: Setup,
+    conns: &mut BTreeMap<usize, Conn>,
+    now: &mut u64,
+    note: &Note,
+) -> Result<(), String> {
+    let all = conns.values_mut().map(|conn| &mut conn.patience);
+    match note {
+        Note::Passed(nanoseconds) => *now += nanoseconds,
+        Note::Sleeps(milliseconds) => {
+            for patience in all {
+                patience.sleep(*now, *milliseconds)?;
+            }
+        }
+        Note::Turned => {
+            for patience in all {
+                patience.turn(setup.limits(), *now)?;
+            }
+        }
+        _ => {
+            if let Some(id) = note.connection() {
+                return conns.entry(id).or_default().patience.follow(setup, *now, note);
+            }
+        }
     }
     Ok(())
 }
@@ -105,7 +142,7 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
             answered(conn, *n, *answer);
             conn.congested |= conn.wrote - conn.took > setup.marks().0;
         }
-        Note::Left(id, unread, wants_more) => {
+        Note::Left { id, unread, wants_more, .. } => {
             let conn = accepted(conns, *id)?;
             let (high, low) = setup.unread_marks();
             conn.held = !wants_more && *unread > if conn.held { low } else { high };
@@ -166,11 +203,13 @@ fn closed(conn: &mut Conn, why: Why) -> Result<(), String> {
     match why {
         Why::Done => {
             require(conn.finished, "done, but nobody has finished it")?;
-            require(conn.took == conn.wrote, "done, but not everything was sent")
+            require(conn.took == conn.wrote, "done, but not everything was sent")?;
+            let over = conn.end_seen || conn.broke || conn.stopped || conn.patience.was_overdue();
+            require(over, "done, but its peer could still send")
         }
         Why::GivenUp => require(conn.given_up, "given up, but not by its handler"),
         Why::Broken => require(conn.broke, "broken, but nothing has broken it"),
-        Why::Expired => Ok(()),
+        Why::Expired | Why::Idle | Why::Read | Why::Write => Ok(()),
     }
 }
 
@@ -250,7 +289,7 @@ mod tests {
                 Note::Arrived(0, 9000),
                 Note::Received(0, 6000),
                 Note::Called(0, Callback::Data, 6000),
-                Note::Left(0, unread, wants_more),
+                Note::Left { id: 0, consumed: false, unread, wants_more },
                 Note::Answered(0, 0, Answer::Continue),
                 Note::Received(0, 3000),
             ]

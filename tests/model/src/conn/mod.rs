@@ -3,7 +3,7 @@
 //! ```text
 //!   peers:    Connect, Arrive, End, Reset, Room ..      the script of a kernel that is played
 //!   handlers: Decide                                    what the next call of a handler does
-//!   loop:     Turn, Stop
+//!   loop:     Turn, Stop, Pass
 //! ```
 //!
 //! [`Op`] is the alphabet, [`Program`] a word of it. What happens when a program runs is noted down, and [`audit()`]
@@ -12,12 +12,13 @@
 mod audit;
 mod note;
 mod op;
+mod patience;
 mod pattern;
 mod program;
 pub mod scenarios;
 
 pub use audit::audit;
 pub use note::{Answer, Callback, Note, Why};
-pub use op::{Behaviour, Decision, Op, Size};
+pub use op::{Behaviour, Decision, Length, Op, Size};
 pub use pattern::{Direction, bytes, is_pattern};
-pub use program::{Program, Setup, programs};
+pub use program::{Limits, Program, Setup, programs};

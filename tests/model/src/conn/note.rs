@@ -37,6 +37,12 @@ pub enum Why {
     Broken,
     /// The time to drain was over.
     Expired,
+    /// Its patience was over: no byte went either way; a message did not become whole; nothing was taken.
+    Idle,
+    /// See `Idle`.
+    Read,
+    /// See `Idle`.
+    Write,
 }
 
 /// Something that has happened.
@@ -64,12 +70,57 @@ pub enum Note {
     Called(usize, Callback, usize),
     /// A handler has written bytes, and answers.
     Answered(usize, usize, Answer),
-    /// A call of a handler has left so many bytes unread, and wants more or not.
-    Left(usize, usize, bool),
+    /// A call of a handler has read bytes or not, has left so many unread, and wants more or not.
+    Left {
+        /// The connection.
+        id: usize,
+        /// Whether bytes were read.
+        consumed: bool,
+        /// How many were not.
+        unread: usize,
+        /// Whether more are wanted.
+        wants_more: bool,
+    },
+    /// The loop is about to sleep for at most so many milliseconds; none for as long as it takes.
+    Sleeps(Option<u64>),
+    /// Time has passed, in nanoseconds.
+    Passed(u64),
+    /// A turn of the loop is over.
+    Turned,
+    /// The loop is told to stop: from now on connections may be closed before their peers have ended.
+    Stopped,
     /// A handler is told the last.
     Closed(usize, Why),
     /// Every peer has ended and reads everything, and the loop has turned often enough to notice.
     Settled,
     /// Something that must never be.
     Fault(String),
+}
+
+impl Note {
+    /// The connection that this is about, if it is about one.
+    #[must_use]
+    pub fn connection(&self) -> Option<usize> {
+        match self {
+            Self::Accepted(id)
+            | Self::Arrived(id, _)
+            | Self::PeerEnded(id)
+            | Self::Broke(id)
+            | Self::Received(id, _)
+            | Self::EndSeen(id)
+            | Self::Took(id, _)
+            | Self::Shut(id)
+            | Self::Gone(id)
+            | Self::Called(id, ..)
+            | Self::Answered(id, ..)
+            | Self::Left { id, .. }
+            | Self::Closed(id, _) => Some(*id),
+            Self::Sleeps(_)
+            | Self::Passed(_)
+            | Self::Turned
+            | Self::Stopped
+            | Self::Settled
+            | Self::Fault(_) => None,
+        }
+    }
 }

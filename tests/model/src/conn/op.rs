@@ -17,6 +17,35 @@ impl Size {
     }
 }
 
+/// A length of time, by a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length(pub u8);
+
+impl Length {
+    const MILLISECOND: u64 = 1_000_000;
+
+    /// In nanoseconds.
+    #[must_use]
+    pub fn nanoseconds(self) -> u64 {
+        let lengths = [
+            1,
+            Self::MILLISECOND / 2,
+            Self::MILLISECOND,
+            20 * Self::MILLISECOND,
+            // Just before, at, and just after the limits of `Setup`.
+            100 * Self::MILLISECOND - 1,
+            100 * Self::MILLISECOND,
+            150 * Self::MILLISECOND,
+            200 * Self::MILLISECOND,
+            300 * Self::MILLISECOND - 1,
+            300 * Self::MILLISECOND,
+            1000 * Self::MILLISECOND,
+            3600 * 1000 * Self::MILLISECOND,
+        ];
+        lengths[usize::from(self.0) % lengths.len()]
+    }
+}
+
 /// How a handler behaves when nothing is decided for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behaviour(pub u8);
@@ -44,6 +73,12 @@ impl Behaviour {
     #[must_use]
     pub fn joins(self) -> bool {
         self.0 & 32 != 0
+    }
+
+    /// It leaves everything unread.
+    #[must_use]
+    pub fn waits(self) -> bool {
+        self.0 & 192 == 128
     }
 
     /// It announces what it waits for.
@@ -151,6 +186,8 @@ operations! {
     16: Turn {};
     /// The loop is stopped.
     1: Stop {};
+    /// Time passes, while the loop sleeps.
+    6: Pass { length };
 }
 
 impl Op {

@@ -40,11 +40,35 @@ impl Setup {
         self.0 & 8 != 0
     }
 
+    /// How long a connection may be idle, a message may take, a peer may take nothing, and a connection may linger,
+    /// in nanoseconds; none for ever.
+    #[must_use]
+    pub fn limits(self) -> Limits {
+        const MILLISECOND: u64 = 1_000_000;
+        let on = self.0 & 64 != 0;
+        let after = |n: u64| on.then_some(n * MILLISECOND);
+        let linger = if self.lingers_not() { 0 } else { 3600 * 1000 * MILLISECOND };
+        Limits { idle: after(300), read: after(100), write: after(200), linger }
+    }
+
     /// Whether a drain is over at once, rather than when everybody is done.
     #[must_use]
     pub fn drains_not(self) -> bool {
         self.0 & 16 != 0
     }
+}
+
+/// How long things may take, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// No byte goes either way.
+    pub idle: Option<u64>,
+    /// A message that has begun is not whole.
+    pub read: Option<u64>,
+    /// The peer takes nothing of what is owed to it.
+    pub write: Option<u64>,
+    /// The peer does not end.
+    pub linger: u64,
 }
 
 /// Operations in a row, and the loop they run on.

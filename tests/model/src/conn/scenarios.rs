@@ -20,6 +20,15 @@ fn decide(write: u8, how: u8) -> Op {
     Op::Decide { conn: 0, consume: 255, write, how }
 }
 
+/// A call that reads some of what is there.
+fn part() -> Op {
+    Op::Decide { conn: 0, consume: 128, write: 0, how: 5 }
+}
+
+fn pass(length: u8) -> Op {
+    Op::Pass { length }
+}
+
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<(&'static str, Program)> {
@@ -82,6 +91,64 @@ pub fn all() -> Vec<(&'static str, Program)> {
             0,
             [&connect(64)[..], &[decide(0, 5), arrive(10), TURN, arrive(15), TURN, room(15), end(), TURN]]
                 .concat(),
+        ),
+        (
+            "idle_but_for_a_byte",
+            64,
+            [&connect(0)[..], &[pass(7), arrive(1), room(1), TURN, pass(9), TURN, pass(2), TURN, TURN]]
+                .concat(),
+        ),
+        (
+            "message_that_drips",
+            64,
+            [&connect(128)[..], &[arrive(5), TURN, pass(3), arrive(1), TURN, pass(4), TURN, TURN]].concat(),
+        ),
+        (
+            "message_that_is_read_slowly",
+            64,
+            [
+                &connect(0)[..],
+                &[
+                    part(),
+                    arrive(6),
+                    TURN,
+                    pass(3),
+                    part(),
+                    arrive(1),
+                    TURN,
+                    pass(4),
+                    TURN,
+                    pass(0),
+                    TURN,
+                    TURN,
+                ],
+            ]
+            .concat(),
+        ),
+        (
+            "nothing_is_taken",
+            64,
+            [&connect(0)[..], &[arrive(6), TURN, pass(6), room(1), TURN, pass(6), TURN, pass(3), TURN]]
+                .concat(),
+        ),
+        (
+            "nothing_is_taken_while_flushing",
+            64,
+            [&connect(0)[..], &[decide(6, 0), arrive(6), TURN, pass(7), TURN, TURN]].concat(),
+        ),
+        (
+            "lingering_is_over",
+            0,
+            [
+                &connect(0)[..],
+                &[decide(6, 0), room(15), arrive(6), TURN, pass(10), TURN, pass(11), TURN, TURN],
+            ]
+            .concat(),
+        ),
+        (
+            "too_much_unread",
+            32,
+            [&connect(128)[..], &[arrive(10), TURN, arrive(10), TURN, end(), TURN, TURN]].concat(),
         ),
     ];
     scenarios.into_iter().map(|(name, setup, ops)| (name, Program { setup: Setup(setup), ops })).collect()

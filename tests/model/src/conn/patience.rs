@@ -1,0 +1,114 @@
+//! When connections are to be closed because something took too long, told from the notes alone.
+//!
+//! ```text
+//!   Sleeps   the loop must not sleep beyond the first deadline
+//!   Passed   time goes on; it stands still during a turn
+//!   Turned   whoever's deadline has passed is overdue now, and must be closed when the next turn is over
+//!   Closed   only who was overdue may be closed for it
+//! ```
+
+use super::{Answer, Limits, Note, Setup, Why};
+
+/// What is known of one connection's deadlines, in nanoseconds since the start.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    idle: Option<u64>,
+    read: Option<u64>,
+    write: Option<u64>,
+    linger: Option<u64>,
+    unsent: usize,
+    /// Too much is unsent: the handler is kept from reading.
+    congested: bool,
+    /// A call is under way, or over and not settled: what it has left, and whether it has read.
+    left: Option<(bool, usize)>,
+    finished: bool,
+    /// Deadlines had passed when the last turn was over.
+    overdue: Vec<Why>,
+    closed: bool,
+}
+
+impl Patience {
+    /// Follows a note on this connection, at a time.
+    pub(super) fn follow(&mut self, setup: Setup, now: u64, note: &Note) -> Result<(), String> {
+        let limits = setup.limits();
+        if !matches!(note, Note::Took(..) | Note::Answered(..)) {
+            self.settle_call(limits, now);
+        }
+        let after = |limit: Option<u64>| limit.map(|limit| now + limit);
+        match note {
+            Note::Accepted(_) | Note::Received(..) => self.idle = after(limits.idle),
+            Note::Left { consumed, unread, .. } => self.left = Some((*consumed, *unread)),
+            Note::Answered(_, wrote, answer) => match answer {
+                Answer::Continue | Answer::Finish => {
+                    self.unsent += wrote;
+                    self.congested |= self.unsent > setup.marks().0;
+                    self.finished |= *answer == Answer::Finish;
+                    self.write = if self.unsent == 0 { None } else { self.write.or(after(limits.write)) };
+                }
+                // It is being closed.
+                _ => self.forget(),
+            },
+            Note::Took(_, n) => {
+                self.idle = after(limits.idle);
+                self.unsent = self.unsent.saturating_sub(*n);
+                self.congested &= self.unsent > setup.marks().1;
+                self.write = if self.unsent == 0 { None } else { after(limits.write) };
+            }
+            Note::Shut(_) => self.linger = Some(now + limits.linger),
+            Note::Closed(_, why) => {
+                self.closed = true;
+                let early = matches!(why, Why::Idle | Why::Read | Why::Write) && !self.overdue.contains(why);
+                return if early { Err("closed before its time".to_owned()) } else { Ok(()) };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What a call has left begins the time to read, when it is settled whether the handler may be called again.
+    fn settle_call(&mut self, limits: Limits, now: u64) {
+        let Some((consumed, unread)) = self.left.take() else { return };
+        if unread == 0 || self.congested || self.finished {
+            self.read = None;
+        } else if consumed || self.read.is_none() {
+            self.read = limits.read.map(|limit| now + limit);
+        }
+    }
+
+    fn forget(&mut self) {
+        (self.idle, self.read, self.write, self.linger) = (None, None, None, None);
+        self.left = None;
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = (Why, u64)> {
+        let all = [(Why::Idle, self.idle), (Why::Read, self.read), (Why::Write, self.write)];
+        let all = all.into_iter().chain([(Why::Done, self.linger)]);
+        all.filter_map(|(why, at)| at.map(|at| (why, at))).filter(|_| !self.closed)
+    }
+
+    /// The loop sleeps.
+    pub(super) fn sleep(&self, now: u64, milliseconds: Option<u64>) -> Result<(), String> {
+        for (why, at) in self.deadlines() {
+            let left = at.saturating_sub(now).div_ceil(1_000_000);
+            if milliseconds.is_none_or(|asleep| asleep > left) {
+                return Err(format!("sleeps for {milliseconds:?} ms beyond a limit, {why:?} in {left} ms"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A turn is over.
+    pub(super) fn turn(&mut self, limits: Limits, now: u64) -> Result<(), String> {
+        self.settle_call(limits, now);
+        if !self.closed && !self.overdue.is_empty() {
+            return Err(format!("overdue for {:?} and not closed a turn later", self.overdue));
+        }
+        self.overdue = self.deadlines().filter(|(_, at)| *at <= now).map(|(why, _)| why).collect();
+        Ok(())
+    }
+
+    /// Whether some time was over. Who has sent everything is closed as done then, for whatever time it was.
+    pub(super) fn was_overdue(&self) -> bool {
+        !self.overdue.is_empty()
+    }
+}
