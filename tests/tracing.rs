@@ -1,4 +1,5 @@
 //! What a loop tells the crate `tracing`.
+#![expect(clippy::disallowed_types, reason = "what a test collects is no part of the library")]
 
 use std::io::{Read as _, Write};
 use std::net::TcpStream;
