@@ -7,6 +7,7 @@ pub mod handover;
 pub mod net;
 pub mod reactor;
 pub mod service;
+pub mod stream;
 #[doc(hidden)]
 pub mod sync;
 mod sys;

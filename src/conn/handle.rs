@@ -78,7 +78,8 @@ impl Handle {
     /// chain is mixed with bytes of others. The receipt tells when the transport has taken all of it, or why not.
     ///
     /// Chains wait without limit of their own until the loop has [`most_unsent`] bytes for this connection; those
-    /// that would exceed it are refused.
+    /// that would exceed it are refused. An empty chain is a question: its receipt tells when everything before it was
+    /// taken.
     ///
     /// [`most_unsent`]: crate::reactor::LoopOptions::most_unsent
     pub fn send(&self, chain: Chain) -> Receipt {

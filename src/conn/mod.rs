@@ -23,6 +23,7 @@ use std::fmt;
 use std::io;
 
 use crate::buffer::Chain;
+use crate::handover::Promise;
 use crate::net::Address;
 use crate::service::{Handler, HandlerError};
 
@@ -135,6 +136,16 @@ impl Connection {
             }
         }
         self.automaton.passed(bytes, taken)
+    }
+
+    /// Somebody waits until everything queued so far is sent.
+    pub(crate) fn promise_sent(&mut self, promise: Promise<Result<(), SendError>>) {
+        let unsent = self.automaton.unsent();
+        let receipts = self.receipts.get_or_insert_with(|| Box::new(Receipts::new(unsent)));
+        receipts.promise(0, promise);
+        if !receipts.sent(0) {
+            self.receipts = None;
+        }
     }
 
     /// The driver has sent bytes.

@@ -5,6 +5,7 @@
 //!   is lost or sent twice.
 //! * `Signal`: a message without content that is under way at most once, and costs no allocation.
 //! * `Tray`: parcels that go out and come back, without an allocation.
+//! * `WakerSlot`: where one task or thread leaves its waker, to be woken when there are news.
 //! * [`oneshot()`]: one value, which a task or a blocked thread waits for.
 //!
 //! A [`Mailbox`] is list and flag with messages in it: the way work reaches a loop. The block pool uses both for blocks that
@@ -34,6 +35,7 @@ mod push_list;
 mod signal;
 mod sleep_flag;
 mod tray;
+mod waker_slot;
 
 pub use mailbox::{Mailbox, Post};
 pub use oneshot::{Abandoned, Pending, Promise, oneshot};
@@ -41,6 +43,7 @@ pub(crate) use push_list::{Linked, PushList};
 pub(crate) use signal::Signal;
 pub(crate) use sleep_flag::SleepFlag;
 pub(crate) use tray::{Parcel, Tray, WayBack};
+pub(crate) use waker_slot::WakerSlot;
 
 /// A thread that can be woken from its sleep, from any other.
 pub(crate) trait Wake: Send + Sync {

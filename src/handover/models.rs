@@ -4,9 +4,11 @@
 //! code under test has to order itself. Messages lie in tracked loom cells, so a message that is read before it is
 //! published, twice or never is reported.
 
-use crate::handover::{Mailbox, Post};
+use std::sync::Arc as WakerArc;
+
+use crate::handover::{Mailbox, Post, WakerSlot};
 use crate::sync::model::{Bound, model};
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Bell, FakeBell, Ordering, thread};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Bell, FakeBell, Ordering, Parker, thread};
 
 /// The bell of a mailbox, which counts how often it was rung.
 struct Counted {
@@ -257,4 +259,111 @@ fn a_signal_may_outlive_its_mailbox() {
         signal.raise();
         others.into_iter().for_each(|other| other.join().unwrap());
     });
+}
+
+/// A slot, and the news that are told through it.
+struct Told {
+    slot: WakerSlot,
+    news: AtomicUsize,
+}
+
+impl Told {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { slot: WakerSlot::new(), news: AtomicUsize::new(0) })
+    }
+
+    fn tell(&self) {
+        // ORDERING: Relaxed, so that only the fences of the slot can save the waiter.
+        self.news.fetch_add(1, Ordering::Relaxed);
+        self.slot.wake();
+    }
+
+    fn news(&self) -> usize {
+        // ORDERING: Relaxed, as above.
+        self.news.load(Ordering::Relaxed)
+    }
+}
+
+/// H-9: whoever waits in a slot is woken by news, or has seen them.
+///
+/// News come twice, so the slot is emptied by the other side and filled again while the second are on their way, and
+/// while the waker of the first is being taken out. The news are a Relaxed word, which nothing but F3 and F4 relates to
+/// the slot. A lost wake-up is a deadlock, a waker that both sides touch a reported race. Absent: other wakers (H-10).
+/// Kills: fence F3 or F4 SeqCst -> AcqRel; Acquire of the exchange in `wake` -> Relaxed; Release in `register` and in
+/// `wake` -> Relaxed; Acquire of `take_back`'s failure -> Relaxed.
+#[test]
+fn news_wake_whoever_waits_in_a_slot() {
+    model("handover-slot", Bound::Preemptions(4), || {
+        let told = Told::new();
+        let other = thread::spawn({
+            let told = Arc::clone(&told);
+            move || (0..2).for_each(|_| told.tell())
+        });
+        let parker = Parker::current();
+        let mut seen = 0;
+        while seen < 2 {
+            told.slot.register(&parker.waker());
+            let news = told.news();
+            if news == seen {
+                parker.park();
+            }
+            seen = news;
+        }
+        other.join().unwrap();
+    });
+}
+
+/// H-10: of several wakers put in one after another the last is woken.
+///
+/// From the second on the waiter sleeps on that one alone; the first may be taken out while the second is to be put
+/// in. Absent: news that come again (H-9).
+/// Kills: fence F3 or F4 SeqCst -> AcqRel; Acquire of `take_back`'s failure -> Relaxed; a `register` that does nothing
+/// in `WAKING`.
+#[test]
+fn the_last_waker_in_a_slot_is_woken() {
+    model("handover-slot-wakers", Bound::Exhaustive, || {
+        let told = Told::new();
+        let other = thread::spawn({
+            let told = Arc::clone(&told);
+            move || told.tell()
+        });
+        let (first, second) = (Parker::current(), Parker::current());
+        told.slot.register(&first.waker());
+        while told.news() == 0 {
+            told.slot.register(&second.waker());
+            if told.news() == 0 {
+                second.park();
+            }
+        }
+        other.join().unwrap();
+    });
+}
+
+/// H-11: a waiter may go at any time: its waker is dropped by it, or by the other side that has it.
+///
+/// The waker is a tracked one, so one that stays in the slot while the slot lives is counted. Absent: a wait (H-9).
+/// Kills: Acquire of the exchange in `wake` -> Relaxed; a `clear` that takes the waker without looking at the state.
+#[test]
+fn a_waiter_may_leave_its_slot_at_any_time() {
+    model("handover-slot-clear", Bound::Exhaustive, || {
+        let told = Told::new();
+        let other = thread::spawn({
+            let told = Arc::clone(&told);
+            move || (0..2).for_each(|_| told.tell())
+        });
+        let mark = WakerArc::new(Mark);
+        for _ in 0..2 {
+            told.slot.register(&WakerArc::clone(&mark).into());
+            told.slot.clear();
+        }
+        other.join().unwrap();
+        assert_eq!(WakerArc::strong_count(&mark), 1, "the slot keeps no waker");
+    });
+}
+
+/// A waker that only counts who has it.
+struct Mark;
+
+impl std::task::Wake for Mark {
+    fn wake(self: WakerArc<Self>) {}
 }

@@ -117,6 +117,9 @@ impl<D: Driver> Reactor<D> {
     fn send_for(&mut self, key: Key, chain: Chain, promise: Promise<Result<(), SendError>>) {
         let Some(connection) = self.slots.connection(key) else { return };
         let (bytes, unsent) = (chain.len(), connection.automaton.unsent());
+        if bytes == 0 {
+            return connection.promise_sent(promise);
+        }
         let refused = if connection.automaton.phase() != Phase::Open || connection.automaton.is_shut() {
             Some(SendFailure::Closed)
         } else if unsent.saturating_add(bytes) > self.options.most_unsent {

@@ -152,6 +152,16 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// Adds all pieces of a chain as they are: nothing is copied, however short a piece is.
+    pub fn link_chain(&mut self, chain: Chain) {
+        self.cut();
+        if self.ready.is_empty() {
+            self.ready = chain;
+        } else {
+            self.ready.append(chain);
+        }
+    }
+
     /// Takes everything written so far.
     ///
     /// # Errors
