@@ -11,6 +11,9 @@ pub mod stream;
 #[doc(hidden)]
 pub mod sync;
 mod sys;
+#[cfg(linkpoll_faults)]
+#[doc(hidden)]
+pub use sys::faults;
 #[doc(hidden)]
 pub mod timer;
 mod trace;

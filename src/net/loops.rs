@@ -339,7 +339,7 @@ fn spawn<D: Driver + 'static>(
     let (tell_ready, ready) = channel();
     let (start, started) = channel::<Start<D::Socket>>();
     let (tell_listening, listening) = channel();
-    let join = thread::Builder::new().name(format!("linkpoll-{index}")).spawn(move || {
+    let join = sys::spawn(format!("linkpoll-{index}"), move || {
         let driver = match factory() {
             Ok(driver) => driver,
             Err(error) => {

@@ -1,10 +1,11 @@
 //! The file that a Unix socket is bound to.
 
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use super::Address;
+use crate::sys;
 
 /// A socket file that a server has made, and removes when it ends. While it drained another server may have put its
 /// own in the place; that one is left alone.
@@ -18,7 +19,7 @@ impl SocketFile {
     /// The file at an address that was just bound; none for an address without a file.
     pub(super) fn at(address: &Address) -> Option<Self> {
         let Address::Unix(path) = address else { return None };
-        let metadata = fs::symlink_metadata(path).ok()?;
+        let metadata = sys::status(path).ok()?;
         Some(Self { path: path.clone(), identity: identity(&metadata) })
     }
 }
@@ -26,9 +27,9 @@ impl SocketFile {
 impl Drop for SocketFile {
     /// Removes the file, if it is still the same.
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity) {
+        if sys::status(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity) {
             // Whoever was quicker has done what there was to do.
-            drop(fs::remove_file(&self.path));
+            drop(sys::remove_file(&self.path));
         }
     }
 }

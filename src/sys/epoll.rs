@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::sys::epoll::{EpollCreateFlags, EpollEvent, EpollFlags};
 
+use super::site::{Site, at, at_most};
+
 /// What a descriptor is watched for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
@@ -111,35 +113,42 @@ pub(crate) struct Epoll(nix::sys::epoll::Epoll);
 impl Epoll {
     /// epoll_create1(2).
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(nix::sys::epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+        let epoll = at(Site::EpollCreate, || nix::sys::epoll::Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC))?;
+        Ok(Self(epoll))
     }
 
     /// epoll_ctl(2), `EPOLL_CTL_ADD`.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
-        Ok(self.0.add(fd, EpollEvent::new(interest.flags(), token))?)
+        Ok(at(Site::EpollAdd, || self.0.add(fd, EpollEvent::new(interest.flags(), token)))?)
     }
 
     /// epoll_ctl(2), `EPOLL_CTL_MOD`.
     pub(crate) fn modify(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
-        Ok(self.0.modify(fd, &mut EpollEvent::new(interest.flags(), token))?)
+        let mut event = EpollEvent::new(interest.flags(), token);
+        Ok(at(Site::EpollModify, || self.0.modify(fd, &mut event))?)
     }
 
     /// epoll_ctl(2), `EPOLL_CTL_DEL`.
     pub(crate) fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(self.0.delete(fd)?)
+        Ok(at(Site::EpollDelete, || self.0.delete(fd))?)
     }
 
     /// epoll_wait(2) into the spare capacity of `ready`, which is emptied first. `timeout` is in milliseconds; -1
     /// waits without limit. An interrupted wait reports nothing.
     pub(crate) fn wait(&self, ready: &mut Vec<Ready>, timeout: i32) -> io::Result<usize> {
         ready.clear();
-        let room = i32::try_from(ready.capacity()).unwrap_or(i32::MAX);
-        // SAFETY: `Ready` is transparent over the kernel's epoll_event (nix's is, and ours over nix's), and the
-        // vector has room for that many.
-        let n = unsafe { libc::epoll_wait(self.0.0.as_raw_fd(), ready.as_mut_ptr().cast(), room, timeout) };
-        let Ok(n) = usize::try_from(n) else {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
+        // An interrupted wait is not repeated, as `retry` would: the caller has a loop of its own.
+        let wait = at_most(Site::EpollWait, |most| {
+            let room = i32::try_from(ready.capacity().min(most)).unwrap_or(i32::MAX);
+            // SAFETY: `Ready` is transparent over the kernel's epoll_event (nix's is, and ours over nix's), and the
+            // vector has room for that many.
+            let n =
+                unsafe { libc::epoll_wait(self.0.0.as_raw_fd(), ready.as_mut_ptr().cast(), room, timeout) };
+            usize::try_from(n).map_err(|_| io::Error::last_os_error())
+        });
+        let n = match wait {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            other => other?,
         };
         // SAFETY: the kernel has filled in the first `n` entries, and `n` is at most the capacity.
         unsafe { ready.set_len(n) };

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::eventfd::{EfdFlags, EventFd as Inner};
 
+use super::site::{Site, at};
 use crate::sync::{Arc, Bell};
 
 /// A bell that an epoll instance can hear.
@@ -18,16 +19,17 @@ pub(crate) struct EventFd(Arc<Inner>);
 impl EventFd {
     /// eventfd(2), non-blocking and close-on-exec.
     pub(crate) fn new() -> io::Result<Self> {
-        let inner = Inner::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let inner = at(Site::EventFd, || Inner::from_value_and_flags(0, flags))?;
         Ok(Self(Arc::new(inner)))
     }
 }
 
 impl Bell for EventFd {
     fn ring(&self) {
-        while let Err(error) = self.0.write(1) {
+        while let Err(error) = at(Site::EventFdWrite, || self.0.write(1)) {
             match error {
-                nix::errno::Errno::EAGAIN => drop(self.0.read()),
+                nix::errno::Errno::EAGAIN => drop(at(Site::EventFdRead, || self.0.read())),
                 nix::errno::Errno::EINTR => {}
                 // The descriptor is ours and open, and the buffer is eight bytes: nothing else can happen.
                 other => unreachable!("eventfd write: {other}"),

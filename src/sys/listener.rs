@@ -13,7 +13,8 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use super::{Address, retry};
+use super::site::{Site, at};
+use super::{Address, remove_file, retry, status};
 
 /// The longest queue of connections waiting to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -28,20 +29,23 @@ pub(crate) fn listen(address: &Address, reuse_port: bool) -> io::Result<(OwnedFd
         Address::Tcp(_) => AddressFamily::Inet,
         Address::Unix(_) => AddressFamily::Unix,
     };
-    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = at(Site::Socket, || socket(family, SockType::Stream, flags, None))?;
     match address {
         Address::Tcp(_) => {
-            setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+            at(Site::SetOption, || setsockopt(&fd, sockopt::ReuseAddr, &true))?;
             if reuse_port {
-                setsockopt(&fd, sockopt::ReusePort, &true)?;
+                at(Site::SetOption, || setsockopt(&fd, sockopt::ReusePort, &true))?;
             }
-            setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+            at(Site::SetOption, || setsockopt(&fd, sockopt::TcpNoDelay, &true))?;
         }
         Address::Unix(path) => remove_stale_socket(path)?,
     }
-    bind(fd.as_raw_fd(), &address.storage()?)?;
-    nix::sys::socket::listen(&fd, Backlog::new(BACKLOG)?)?;
-    let bound = getsockname::<SockaddrStorage>(fd.as_raw_fd())?;
+    let storage = address.storage()?;
+    at(Site::Bind, || bind(fd.as_raw_fd(), &storage))?;
+    let backlog = Backlog::new(BACKLOG)?;
+    at(Site::Listen, || nix::sys::socket::listen(&fd, backlog))?;
+    let bound = at(Site::SocketName, || getsockname::<SockaddrStorage>(fd.as_raw_fd()))?;
     let bound = match address {
         Address::Tcp(_) => Address::from_storage(&bound),
         Address::Unix(_) => address.clone(),
@@ -57,19 +61,19 @@ pub(crate) fn require_free(address: &Address) -> io::Result<()> {
     } else {
         AddressFamily::Inet
     };
-    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
-    Ok(bind(fd.as_raw_fd(), &address.storage()?)?)
+    let fd = at(Site::Socket, || socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None))?;
+    at(Site::SetOption, || setsockopt(&fd, sockopt::ReuseAddr, &true))?;
+    let storage = address.storage()?;
+    Ok(at(Site::Bind, || bind(fd.as_raw_fd(), &storage))?)
 }
 
 /// Removes a socket file whose server is gone: connecting to it is refused.
 fn remove_stale_socket(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt as _;
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    if is_socket
-        && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    {
-        std::fs::remove_file(path)?;
+    let is_socket = status(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let probe = || at(Site::FileProbe, || UnixStream::connect(path));
+    if is_socket && probe().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        remove_file(path)?;
     }
     Ok(())
 }
@@ -78,7 +82,7 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut len = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
-    let fd = retry(|| {
+    let fd = retry(Site::Accept, |_| {
         // SAFETY: `storage` and `len` are live and describe each other.
         let fd = unsafe {
             libc::accept4(

@@ -6,13 +6,22 @@
 //!   no events.
 //! * `EAGAIN` and `EWOULDBLOCK` arrive as `ErrorKind::WouldBlock`. They are answers, not failures.
 //! * `SIGPIPE` is never raised: every send carries `MSG_NOSIGNAL`.
+//! * Every call goes through `at` or `retry`, with the name of its [`Site`]. Tests make it fail there.
 
 mod address;
 mod epoll;
 mod event_fd;
+#[cfg(linkpoll_faults)]
+pub mod faults;
+#[cfg(not(linkpoll_faults))]
+#[path = "no_faults.rs"]
+mod faults;
+mod file;
 mod listener;
 mod map;
+mod site;
 mod stream;
+mod thread;
 
 use std::io;
 
@@ -20,23 +29,31 @@ pub use address::Address;
 pub(crate) use epoll::Epoll;
 pub use epoll::{Interest, Readiness, Ready};
 pub(crate) use event_fd::EventFd;
+pub(crate) use file::{remove_file, status};
 pub(crate) use listener::{accept, listen, require_free};
 pub(crate) use map::Map;
+use site::{Site, at_most};
 pub(crate) use stream::{
-    adopt, connect, connect_result, is_of_one_connection, peer_address, receive, receive_two, send,
+    adopt, close, connect, connect_result, is_of_one_connection, peer_address, receive, receive_two, send,
     shutdown_send,
 };
+pub(crate) use thread::spawn;
 
-/// Makes a call again while a signal interrupts it. The call reports failure by a negative result and `errno`.
-pub(crate) fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+// A build that expects fault injection must have it, as in `sync`.
+const _: () = assert!(
+    option_env!("LINKPOLL_EXPECT_FAULTS").is_none() || cfg!(linkpoll_faults),
+    "LINKPOLL_EXPECT_FAULTS is set, but this build has no cfg(linkpoll_faults): RUSTFLAGS has replaced the flags"
+);
+
+/// Makes a call again while a signal interrupts it. The call reports failure by a negative result and `errno`. It is
+/// given the most bytes that it may move: no limit, but for a test that wants it to be short.
+#[inline(always)]
+pub(crate) fn retry(site: Site, mut call: impl FnMut(usize) -> libc::ssize_t) -> io::Result<usize> {
     loop {
-        let result = call();
-        if let Ok(done) = usize::try_from(result) {
-            return Ok(done);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+        let once = |most| usize::try_from(call(most)).map_err(|_| io::Error::last_os_error());
+        match at_most(site, once) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }

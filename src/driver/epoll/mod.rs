@@ -404,6 +404,7 @@ impl<K: Kernel> Driver for Epoll<K> {
     fn close(&mut self, key: Key) {
         if let Some(slot) = self.slots.remove(key) {
             self.calls.other.add(1);
+            sys::close(slot.fd);
             self.release_all(slot.unsent);
             self.events.push_back(Event::Closed(key));
         }

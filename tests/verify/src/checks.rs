@@ -1,6 +1,7 @@
 //! The steps that are calls of Cargo and little else: format, lints, documentation, tests, address sanitizer.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::cargo::{self, LIMIT, cargo};
 use crate::step::{Failure, Request, Result, Shell};
@@ -15,8 +16,9 @@ pub(crate) fn fmt(shell: &Shell, _: &Request) -> Result<String> {
     Ok("formatted".to_owned())
 }
 
-/// Lints as errors, in the three shapes in which the code is compiled.
+/// Lints as errors, in the four shapes in which the code is compiled.
 pub(crate) fn clippy(shell: &Shell, _: &Request) -> Result<String> {
+    let host = cargo::host(shell)?;
     let deny = ["--", "-D", "warnings"];
     let mut all = cargo(&["clippy", "--workspace", "--all-targets"]);
     all.args(deny);
@@ -25,9 +27,12 @@ pub(crate) fn clippy(shell: &Shell, _: &Request) -> Result<String> {
     let mut modelled = cargo(&["clippy", "-p", "linkpoll", "--lib", "--tests"]);
     loom::configure(&mut modelled);
     modelled.args(deny);
+    let mut faulty = cargo(&["clippy", "-p", "linkpoll", "--lib", "--tests"]);
+    sanitize(&mut faulty, &host);
+    faulty.args(deny);
 
-    // All three, so that one run shows every warning.
-    let results = [all, bare, modelled].map(|command| shell.run(command, LIMIT));
+    // All four, so that one run shows every warning.
+    let results = [all, bare, modelled, faulty].map(|command| shell.run(command, LIMIT));
     let failures: Vec<String> =
         results.into_iter().filter_map(|result| result.err().map(|f| f.to_string())).collect();
     if failures.is_empty() { Ok("no warnings".to_owned()) } else { Err(Failure(failures.join("; "))) }
@@ -50,17 +55,25 @@ pub(crate) fn test(shell: &Shell, request: &Request) -> Result<String> {
     Ok(format!("{} tests", passed(&shell.run(command, LIMIT)?.output)))
 }
 
-/// The core's tests with every memory access checked, and leaks reported.
+/// The core's tests with every memory access checked, and leaks reported. Fault injection is built in: its tests are
+/// among them.
 pub(crate) fn asan(shell: &Shell, request: &Request) -> Result<String> {
     let host = cargo::host(shell)?;
-    let mut command =
-        cargo(&["test", "-p", "linkpoll", "--lib", "--tests", "--no-fail-fast", "--target", &host]);
-    cargo::with_target_dir(&mut command, "asan");
-    cargo::with_rustflags(&mut command, &["-Zsanitizer=address"]);
-    cargo::with_unstable_flags(&mut command);
+    let mut command = cargo(&["test", "-p", "linkpoll", "--lib", "--tests", "--no-fail-fast"]);
+    sanitize(&mut command, &host);
     command.env("ASAN_OPTIONS", "detect_leaks=1").args(&request.filters);
     skips::collect(&mut command);
     Ok(format!("{} tests", passed(&shell.run(command, LIMIT)?.output)))
+}
+
+/// The address sanitizer and fault injection, so that both cost one build. With a host named, no flag reaches build
+/// scripts.
+fn sanitize(command: &mut Command, host: &str) {
+    command.args(["--target", host]);
+    cargo::with_target_dir(command, "asan");
+    cargo::with_rustflags(command, &["-Zsanitizer=address", "--cfg", "linkpoll_faults"]);
+    cargo::with_unstable_flags(command);
+    command.env("LINKPOLL_EXPECT_FAULTS", "1");
 }
 
 /// The number of tests that the test programs in this output say have passed.

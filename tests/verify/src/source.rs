@@ -192,12 +192,12 @@ fn function_name(line: &str) -> Option<&str> {
     words.next().filter(|name| line.contains(&format!("fn {name}")))
 }
 
-/// Whether `line` of `file` is code that ships, by the conventions of this workspace: tests and models live in
-/// files and directories called `models`, `tests` or `prop…`, or in inline modules of these names at the end of a
-/// file.
+/// Whether `line` of `file` is code that ships, by the conventions of this workspace: tests, models and fault injection
+/// live in files and directories called `models`, `tests`, `faults` or `prop…`, or in inline modules of these names at
+/// the end of a file.
 #[must_use]
 pub fn is_shipped(file: &str, code: &str, line: usize) -> bool {
-    let is_proof = |name: &str| matches!(name, "models" | "tests") || name.starts_with("prop");
+    let is_proof = |name: &str| matches!(name, "models" | "tests" | "faults") || name.starts_with("prop");
     if file.split('/').any(|part| is_proof(part.trim_end_matches(".rs"))) {
         return false;
     }
@@ -262,6 +262,8 @@ mod tests {
         assert!(!is_shipped("src/a.rs", code, 4));
         assert!(!is_shipped("src/b/models.rs", "", 1));
         assert!(!is_shipped("src/b/prop_chain.rs", "", 1));
+        assert!(!is_shipped("src/sys/faults/plan.rs", "", 1));
+        assert!(is_shipped("src/sys/no_faults.rs", "", 1));
         assert!(!is_shipped("src/b/tests/c.rs", "", 1));
         assert!(is_shipped("src/b/tests_kit.rs", "", 1));
     }

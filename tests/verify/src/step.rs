@@ -23,7 +23,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the formatting of all packages", run: checks::fmt },
     Step {
         name: "clippy",
-        about: "lints: default features, no features, and under the model checker",
+        about: "lints: default features, no features, under the model checker, with fault injection",
         run: checks::clippy,
     },
     Step { name: "doc", about: "documentation, private items too", run: checks::doc },
@@ -45,7 +45,11 @@ pub(crate) const STEPS: &[Step] = &[
         about: "every fuzz target for some seconds (needs a C++ compiler)",
         run: fuzz::step,
     },
-    Step { name: "asan", about: "the core's tests under the address and leak sanitizers", run: checks::asan },
+    Step {
+        name: "asan",
+        about: "the core's tests under the address and leak sanitizers, with fault injection",
+        run: checks::asan,
+    },
     Step {
         name: "skips",
         about: "as root on a CI machine nothing is skipped without a listed reason",

@@ -12,9 +12,10 @@ const LONGEST_FILE: usize = 500;
 const COMMENT_REACH: usize = 6;
 /// Every configuration name in the tree. One that is not compiled by any step of `cargo verify` rots: before a name
 /// comes in here, a step must build it.
-const CONFIGURATIONS: [&str; 10] = [
+const CONFIGURATIONS: [&str; 11] = [
     "test",             // step test
     "linkpoll_loom",    // step loom
+    "linkpoll_faults",  // step asan
     "fuzzing",          // step fuzz-smoke
     "debug_assertions", // steps test (on) and prop (on); releases (off)
     "feature",          // step features
@@ -123,6 +124,139 @@ fn only_sync_knows_the_model_checker() {
         faults.extend((inside || named).then(|| path.display().to_string()));
     }
     assert_none(&faults, "files outside src/sync that know loom");
+}
+
+/// Calls of the kernel in the code of a file of `src/sys`, and whether each goes through a site: byte offset, and the
+/// call's beginning.
+///
+/// A call is a function of `libc`, a function of `nix` (their types begin with capitals), a method of one of its
+/// descriptors (`self.0.add(..)`), or one of the functions of `std` that are named here.
+fn system_calls(code: &str) -> Vec<(usize, &str)> {
+    const STD: [&str; 6] = [
+        "fs::",
+        "UnixStream::connect(",
+        "TcpStream::connect(",
+        "thread::Builder::",
+        "Builder::new(",
+        "map_anon(",
+    ];
+    const CONSTRUCTORS: [&str; 2] = ["epoll::Epoll::new(", "from_value_and_flags("];
+    let functions = code.split("use nix::").skip(1).flat_map(|import| {
+        let import = import.split(';').next().unwrap_or_default();
+        words(import).filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+    });
+    let functions: BTreeSet<String> = functions.map(|word| format!("{word}(")).collect();
+    let opens = |at: usize| {
+        let start =
+            code[..at].rfind(|c: char| !(c.is_alphanumeric() || "_:.".contains(c))).map_or(0, |p| p + 1);
+        &code[start..=at]
+    };
+    let calls = code.match_indices('(').filter_map(|(at, _)| {
+        let callee = opens(at);
+        let of_libc = callee.strip_prefix("libc::").or_else(|| callee.strip_prefix("nix::sys::socket::"));
+        let is_function = of_libc
+            .is_some_and(|name| !name.contains("::") && name.starts_with(|c: char| c.is_ascii_lowercase()))
+            || functions.contains(callee);
+        let is_method = callee.starts_with("self.0.") && callee.matches('.').count() == 2;
+        let is_named = STD.iter().any(|name| callee.starts_with(name) && !callee.ends_with("::"))
+            || CONSTRUCTORS.iter().any(|name| callee.ends_with(name));
+        let is_query =
+            ["as_fd(", "as_raw_fd(", "data(", "events(", "intersects("].iter().any(|q| callee.ends_with(q));
+        ((is_function || is_method || is_named) && !is_query).then_some((at + 1 - callee.len(), callee))
+    });
+    calls.collect()
+}
+
+/// What stands in the brackets of every `at(Site::..)` and its kin, by byte range.
+fn at_sites(code: &str) -> Vec<std::ops::Range<usize>> {
+    let starts = code.match_indices("(Site::").map(|(at, _)| at + 1);
+    starts.map(|start| start..start + within_brackets_with_commas(&code[start..]).len()).collect()
+}
+
+fn within_brackets_with_commas(text: &str) -> &str {
+    let mut depth = 1_usize;
+    for (at, c) in text.char_indices() {
+        depth = match c {
+            '(' => depth + 1,
+            ')' => depth - 1,
+            _ => depth,
+        };
+        if depth == 0 {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+#[test]
+fn every_system_call_goes_through_a_site() {
+    let injected = |path: &PathBuf| !path.starts_with("src/sys/faults");
+    let mut faults = Vec::new();
+    let mut used = BTreeSet::new();
+    for path in files("src/sys", "rs").into_iter().filter(injected) {
+        let code = code_only(&read(&path));
+        let sites = at_sites(&code);
+        used.extend(sites.iter().filter_map(|site| words(&code[site.clone()]).nth(1).map(str::to_owned)));
+        let outside = system_calls(&code).into_iter().filter(|(at, _)| !sites.iter().any(|s| s.contains(at)));
+        faults
+            .extend(outside.map(|(at, callee)| {
+                format!("{}:{} {callee}..)", path.display(), code[..at].lines().count())
+            }));
+    }
+    assert_none(&faults, "system calls that no test can make fail: `at(Site::.., || ..)`");
+
+    let sites = code_only(&read(Path::new("src/sys/site.rs")));
+    let sites = within_braces(&sites[sites.find("pub enum Site").expect("the sites")..]);
+    let unused: Vec<String> = words(sites).filter(|site| !used.contains(*site)).map(str::to_owned).collect();
+    assert_none(&unused, "sites through which no call goes");
+}
+
+fn within_braces(text: &str) -> &str {
+    let (start, end) = (text.find('{').map_or(0, |at| at + 1), text.find('}').unwrap_or(text.len()));
+    &text[start..end]
+}
+
+#[test]
+fn calls_without_a_site_are_found() {
+    let code = "use nix::sys::socket::{SockaddrIn, bind};\nfn f() {\n    at(Site::Bind, || bind(fd.as_raw_fd(), &a))?;\n    \
+                bind(fd, &b)?;\n    retry(Site::Receive, |_| unsafe { libc::recv(fd, p, n) });\n    unsafe { libc::read(fd) };\n    \
+                self.0.add(fd);\n    fs::remove_file(x);\n    SockaddrIn::from(y);\n}\n";
+    let sites = at_sites(code);
+    let found = system_calls(code).into_iter().filter(|(at, _)| !sites.iter().any(|s| s.contains(at)));
+    assert_eq!(
+        found.map(|(_, callee)| callee).collect::<Vec<_>>(),
+        ["bind(", "libc::read(", "self.0.add(", "fs::remove_file("]
+    );
+}
+
+#[test]
+fn only_sys_makes_system_calls() {
+    const FOREIGN: [&str; 5] = ["libc::", "nix::", "fs::", "TcpStream", "UnixStream"];
+    let outside = files("src", "rs").into_iter().filter(|path| !path.starts_with("src/sys"));
+    let mut faults = Vec::new();
+    for path in outside.filter(|path| !is_primitives(path)) {
+        let code = code_only(&read(&path));
+        let shipped = |line: usize| is_shipped(&path.to_string_lossy(), &code, line);
+        for (number, line) in code.lines().enumerate().filter(|(number, _)| shipped(number + 1)) {
+            // What a call has answered may be looked at anywhere.
+            let is_answer = line.contains("fs::Metadata") || line.contains("os::unix::fs::MetadataExt");
+            let is_foreign = FOREIGN.iter().any(|name| line.contains(name)) && !is_answer;
+            faults.extend(is_foreign.then(|| format!("{}:{}", path.display(), number + 1)));
+        }
+    }
+    assert_none(&faults, "files outside src/sys that call the kernel");
+}
+
+#[test]
+fn only_sys_knows_fault_injection() {
+    let outside = files("src", "rs").into_iter().filter(|path| !path.starts_with("src/sys"));
+    let knows = outside.filter(|path| {
+        let code = code_only(&read(path));
+        let inside = predicates(&code).into_iter().flat_map(words).any(|word| word == "linkpoll_faults");
+        inside && path != Path::new("src/lib.rs")
+    });
+    let faults: Vec<String> = knows.map(|path| path.display().to_string()).collect();
+    assert_none(&faults, "files outside src/sys that know fault injection");
 }
 
 #[test]

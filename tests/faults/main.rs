@@ -1,0 +1,11 @@
+//! System calls that fail, are short or are interrupted; peers and servers that are killed.
+//!
+//! Built with `cfg(linkpoll_faults)` only, as `cargo verify asan` does.
+#![cfg(linkpoll_faults)]
+
+mod bed;
+mod client;
+mod dialling;
+mod matrix;
+mod serving;
+mod starting;
