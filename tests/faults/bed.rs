@@ -145,10 +145,23 @@ impl Bed {
         }
     }
 
-    /// All connections but the bystanders have ended; nothing of them is left.
-    pub(crate) fn settled(&mut self) {
+    /// The bystanders are served once more.
+    pub(crate) fn echo(&mut self) {
+        self.round += 1;
+        for client in &mut self.bystanders {
+            client.echo(&payload(self.round, 1000)).expect("a bystander does not notice");
+        }
+    }
+
+    /// All connections but the bystanders have ended.
+    pub(crate) fn gone(&self) {
         let others = self.bystanders.len() as u64;
         until("the victims are gone", || self.usage().metrics.connections() == others);
+    }
+
+    /// All connections but the bystanders have ended; nothing of them is left.
+    pub(crate) fn settled(&mut self) {
+        self.gone();
         self.undisturbed();
         let used = || self.usage().metrics.pool.in_use.get();
         until(&format!("blocks are given back, of {} bytes", used()), || used() <= MOST_IN_USE);

@@ -4,8 +4,10 @@
 #![cfg(linkpoll_faults)]
 
 mod bed;
+mod chance;
 mod client;
 mod dialling;
+mod kills;
 mod matrix;
 mod serving;
 mod starting;

@@ -22,7 +22,7 @@ use nix::errno::Errno;
 
 pub use super::site::Site;
 pub use plan::{Injected, Plan, executed};
-pub use steps::{KILL, STEPS, Step};
+pub use steps::{KILL, STEPS, Step, die};
 pub use table::{Effect, Fault};
 
 /// How a call is to go.

@@ -9,7 +9,6 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -35,15 +34,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// Reads the step that the process with this file is in, or was in when it died.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or has something else in it.
-    pub fn read(file: &Path) -> io::Result<Self> {
-        let byte = std::fs::read(file)?.first().copied().unwrap_or(0);
-        Self::from_byte(byte).ok_or_else(|| io::ErrorKind::InvalidData.into())
-    }
-
     fn byte(self) -> u8 {
         match self {
             Self::Begun => 0,
@@ -53,7 +43,9 @@ impl Step {
         }
     }
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    /// The step that a process has written.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
         let steps = [Self::In, Self::Short, Self::After];
         let all = steps.into_iter().flat_map(|step| Site::ALL.map(step));
         all.chain([Self::Begun]).find(|step| step.byte() == byte)
@@ -118,8 +110,9 @@ pub(super) fn pass(step: Step) {
     }
 }
 
+/// Ends this process as `kill -9` does.
 #[expect(unsafe_code, reason = "raise(3) is called")]
-fn die() {
+pub fn die() {
     // SAFETY: no memory is passed.
     unsafe { libc::raise(libc::SIGKILL) };
 }

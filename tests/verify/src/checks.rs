@@ -62,9 +62,15 @@ pub(crate) fn asan(shell: &Shell, request: &Request) -> Result<String> {
     let mut command = cargo(&["test", "-p", "linkpoll", "--lib", "--tests", "--no-fail-fast"]);
     sanitize(&mut command, &host);
     command.env("ASAN_OPTIONS", "detect_leaks=1").args(&request.filters);
+    if std::env::var_os(FAULT_SECONDS).is_none() {
+        command.env(FAULT_SECONDS, "20");
+    }
     skips::collect(&mut command);
     Ok(format!("{} tests", passed(&shell.run(command, LIMIT)?.output)))
 }
+
+/// How long faults by chance are tried.
+const FAULT_SECONDS: &str = "LINKPOLL_FAULT_SECONDS";
 
 /// The address sanitizer and fault injection, so that both cost one build. With a host named, no flag reaches build
 /// scripts.

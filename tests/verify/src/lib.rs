@@ -40,6 +40,8 @@ Environment:
   LINKPOLL_MODEL_SECONDS  time limit of one model (default: 60)
   PROPTEST_CASES          cases of each property (default: 20000, in `verify` 2000)
   LINKPOLL_FUZZ_SECONDS   how long each fuzz target runs (default: 30)
+  LINKPOLL_FAULT_SECONDS  how long `asan` tries faults by chance (default: 20)
+  LINKPOLL_FAULT_SEED     the one seed to try instead
 
 Steps:";
 
