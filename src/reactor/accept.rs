@@ -195,12 +195,15 @@ impl<D: Driver> Reactor<D> {
     }
 
     pub(super) fn rest_listener(&mut self, key: Key, _error: &io::Error) {
+        self.driver.receive(key, false);
+        if self.resting.iter().any(|(_, resting)| *resting == key) {
+            return;
+        }
         event!(WARN, error = %_error, "a listener rests");
         self.metrics.accept_rests.add(1);
         if let Some(Entry::Listener(metrics)) = self.slots.get(key) {
             metrics.rests.add(1);
         }
-        self.driver.receive(key, false);
         let until = self.driver.now() + REST;
         self.resting.push_back((until, key));
     }

@@ -18,7 +18,7 @@ use crate::client::{Client, Fate, fate, payload, until};
 use crate::matrix::is_possible;
 
 /// One call of so many fails, on the average.
-const ONE_OF: u64 = 100;
+const ONE_OF: u64 = 40;
 const CLIENTS: u64 = 6;
 /// What each client gets answered, however many connections it takes.
 const BATCHES: u64 = 30;
@@ -138,7 +138,7 @@ fn run(seed: u64) -> u64 {
     ended
 }
 
-/// With every hundredth call failing by chance, whatever is answered is right byte by byte, every connection that
+/// With every fortieth call failing by chance, whatever is answered is right byte by byte, every connection that
 /// ends does so for a reason, and nothing is left behind. Runs one seed after another for `LINKPOLL_FAULT_SECONDS`
 /// (default: 3), or the one of `LINKPOLL_FAULT_SEED`.
 #[test]

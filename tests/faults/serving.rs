@@ -5,6 +5,7 @@ use std::io::Write as _;
 use linkpoll::conn::CloseReason;
 use linkpoll::driver::epoll::Trigger;
 use linkpoll::faults::{Effect, Fault, Plan, Site, executed};
+use linkpoll_conformance::isolated;
 use nix::errno::Errno;
 
 use crate::bed::{Bed, PAUSE, QUIT, WOKEN};
@@ -204,4 +205,32 @@ fn breaks(bed: Bed, plan: Plan, fault: Fault) -> String {
     drop(victim);
     bed.broken(errno as i32).expect("connections end in an orderly way");
     format!("the server ends with {errno:?}; every handler is told")
+}
+
+/// A listener that is to rest, and one that is to go on, may find that its watch cannot be changed: it tries again, and
+/// the server goes on.
+#[test]
+fn a_listener_survives_a_watch_that_cannot_be_changed() {
+    isolated(module_path!(), "a_listener_survives_a_watch_that_cannot_be_changed", || {
+        // The first change lets it rest, the second lets it go on.
+        for (nth, times) in [(0, 1), (1, 1), (0, 5), (1, 3)] {
+            let mut bed = Bed::new(Trigger::Level);
+            let injected = Plan::new()
+                .in_loops()
+                .fail(Site::Accept, Fault::Errno(Errno::EMFILE), 0, 1)
+                .fail(Site::EpollModify, Fault::Errno(Errno::ENOMEM), nth, times)
+                .inject();
+            let mut client = Client::connect(bed.server.address()).expect("the kernel takes it");
+            client.echo(&payload(1, 100)).expect("it is served, if late");
+            assert_eq!(
+                injected.calls(Site::Accept),
+                3,
+                "one that fails, one that does not, one that finds nothing"
+            );
+            assert!(injected.calls(Site::EpollModify) >= nth + times + 1);
+            drop((injected, client));
+            bed.settled();
+            bed.finish();
+        }
+    });
 }

@@ -235,7 +235,11 @@ impl<K: Kernel> Epoll<K> {
     }
 
     fn accept(&mut self, current: Current) {
-        let Some(slot) = self.slots.get(current.key).filter(|slot| slot.receiving) else { return };
+        let Some(slot) = self.slots.get(current.key) else { return };
+        if !slot.receiving {
+            // It is watched still, because that could not be changed.
+            return self.mark_stale(current.key);
+        }
         self.calls.accept.add(1);
         match self.kernel.accept(slot.fd()) {
             Ok((fd, peer)) => {

@@ -1,7 +1,8 @@
 //! Keeps what the kernel watches for in step with what the slots want, before each wait.
 
+use super::slot::Kind;
 use super::{Epoll, Kernel};
-use crate::driver::Key;
+use crate::driver::{Event, Key};
 
 impl<K: Kernel> Epoll<K> {
     /// Notes that what a slot wants to be told of may have changed.
@@ -30,9 +31,16 @@ impl<K: Kernel> Epoll<K> {
                 (None, Some(interest)) => self.kernel.watch(slot.fd(), key.to_word(), interest),
                 (_, None) => self.kernel.unwatch(slot.fd()),
             };
-            slot.watched = wanted;
-            if let Err(error) = result {
-                self.fail(key, error);
+            match result {
+                // The old watch stays. Whoever is told lets the listener rest, which leads back here.
+                Err(error) if slot.kind == Kind::Listener => {
+                    self.events.push_back(Event::AcceptFailed(key, error));
+                }
+                Err(error) => {
+                    slot.watched = wanted;
+                    self.fail(key, error);
+                }
+                Ok(()) => slot.watched = wanted,
             }
         }
     }
