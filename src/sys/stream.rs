@@ -125,15 +125,16 @@ pub(crate) fn adopt(fd: &OwnedFd) -> io::Result<Address> {
     if at(Site::SocketType, || getsockopt(fd, sockopt::SockType))? != SockType::Stream {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a stream socket"));
     }
-    let peer = at(Site::PeerName, || getpeername::<SockaddrStorage>(fd.as_raw_fd()))?;
+    let peer = peer_address(fd)?;
     let flags = OFlag::from_bits_retain(at(Site::FileFlags, || fcntl(fd, FcntlArg::F_GETFL))?);
     at(Site::FileFlags, || fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)))?;
-    Ok(Address::from_storage(&peer))
+    Ok(peer)
 }
 
 /// getpeername(2).
 pub(crate) fn peer_address(fd: &OwnedFd) -> io::Result<Address> {
-    Ok(Address::from_storage(&getpeername::<SockaddrStorage>(fd.as_raw_fd())?))
+    let peer = at(Site::PeerName, || getpeername::<SockaddrStorage>(fd.as_raw_fd()))?;
+    Ok(Address::from_storage(&peer))
 }
 
 /// How a started connect ended (`SO_ERROR`, socket(7)), once the socket is ready to send.
