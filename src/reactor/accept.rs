@@ -73,9 +73,15 @@ impl<S> Placer<S> {
         (chosen != self.own).then(|| &self.loops[chosen])
     }
 
-    /// What was given and is not closed yet, so that a burst counts before its loop has taken it in.
+    /// The loop with the fewest connections, whether accepted or dialled; what was given counts before its loop has
+    /// looked at it. A loop that has ended looks at nothing any more, and so gets less and less.
     fn least(&self) -> usize {
-        let load = |index: &usize| self.given[*index].saturating_sub(self.loops[*index].metrics.closed.get());
+        let load = |index: &usize| {
+            let metrics = &self.loops[*index].metrics;
+            // Read in this order, what its loop just looks at counts twice, not never.
+            let under_way = self.given[*index].saturating_sub(metrics.placed.get());
+            under_way + metrics.connections()
+        };
         (0..self.loops.len()).min_by_key(load).unwrap_or(self.own)
     }
 }
@@ -130,12 +136,14 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         if self.has_most_connections() {
-            return self.metrics.refused.add(1);
+            self.metrics.refused.add(1);
+            return self.metrics.placed.add(1);
         }
         let peer = Peer { address: D::peer(&socket) };
         let key = self.slots.reserve();
-        // Counted from here on, also where nothing comes of it: the acceptor has counted it too.
+        // Counted from here on, also where nothing comes of it.
         self.metrics.opened.add(1);
+        self.metrics.placed.add(1);
         if self.driver.attach(key, socket).is_err() {
             // The socket is closed; nobody knows the connection yet, so nobody is told.
             self.gone();

@@ -20,6 +20,8 @@ counters! {
         pub closed,
         /// Connections that came when there were too many, and were closed.
         pub refused,
+        /// Connections that were accepted for this loop and that it has looked at, whatever came of them.
+        pub placed,
         /// Connections that were to be established from here.
         pub dials,
         /// Of those, the ones that failed or took too long.

@@ -60,3 +60,90 @@ fn listeners_count_what_they_accept() {
         assert_eq!((all.opened, all.connections(), all.refused), (9, 9, 0));
     }
 }
+
+/// A loop that is turned by hand counts each thing that happens to it, and nothing else.
+#[test]
+fn every_counter_counts_exactly() {
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::{Sender, channel};
+
+    use linkpoll::conn::Handle;
+    use linkpoll::driver::epoll::{Epoll, EpollOptions, Socket};
+    use linkpoll::reactor::{LoopOptions, Maker, Reactor};
+    use linkpoll::service::{Flow, Handler, Io};
+
+    struct Obedient(Sender<Handle>);
+    impl Handler for Obedient {
+        fn open(&mut self, io: &mut Io<'_>) -> Flow {
+            self.0.send(io.handle()).expect("the test listens");
+            Flow::Continue
+        }
+
+        fn data(&mut self, io: &mut Io<'_>) -> Flow {
+            let (input, output) = io.split();
+            let order = input.slice(input.len()).expect("as many are there");
+            output.append(order.clone()).expect("there is memory");
+            io.count_messages(2);
+            match order[0] {
+                b'p' => io.pause(),
+                b'a' => return Flow::Abort("as told".into()),
+                b'!' => std::panic::resume_unwind(Box::new(())),
+                _ => {}
+            }
+            Flow::Continue
+        }
+    }
+
+    let (tell, told) = channel();
+    let maker: Maker = Box::new(move |_: &Peer| Box::new(Obedient(tell.clone())));
+    let driver = Epoll::new(EpollOptions::default()).expect("a driver");
+    let mut reactor = Reactor::new(driver, LoopOptions::default(), Default::default(), maker);
+    let (metrics, calls) = (reactor.handle().metrics, reactor.system_calls());
+    let mut peers: Vec<UnixStream> = (0..4)
+        .map(|_| {
+            let (ours, theirs) = UnixStream::pair().expect("two sockets");
+            theirs.set_nonblocking(true).expect("an option of sockets");
+            let peer = Box::new(Address::Unix(Default::default()));
+            reactor.attach(Socket { fd: theirs.into(), peer });
+            ours
+        })
+        .collect();
+    let handles: Vec<Handle> = told.try_iter().collect();
+    let mut turn = |what: &str| {
+        reactor.turn().unwrap_or_else(|error| panic!("{what}: {error}"));
+    };
+    let begun = (metrics.snapshot(), calls.snapshot());
+    assert_eq!((begun.0.opened, begun.0.placed, begun.0.connections(), begun.1.control), (4, 4, 4, 4));
+
+    peers[0].write_all(b"echo").expect("it is taken");
+    turn("an echo");
+    let now = metrics.snapshot().since(&begun.0);
+    assert_eq!((now.received, now.sent, now.messages, now.turns), (4, 4, 2, 1));
+    let now = calls.snapshot().since(&begun.1);
+    assert_eq!((now.wait, now.receive, now.send, now.control, now.total()), (1, 1, 1, 0, 3));
+
+    // Wakes of one handle are one message; a loop that is awake is not rung for.
+    for handle in &handles[..2] {
+        handle.wake();
+        handle.wake();
+    }
+    turn("two wakes");
+    let now = metrics.snapshot();
+    assert_eq!((now.mail, now.wakes, now.coalesced()), (2, 0, 2));
+
+    peers[1].write_all(b"pause").expect("it is taken");
+    turn("a pause");
+    assert_eq!(metrics.pauses.get(), 1);
+
+    peers[2].write_all(b"abort").expect("it is taken");
+    peers[3].write_all(b"!").expect("it is taken");
+    turn("two that end");
+    let now = metrics.snapshot();
+    assert_eq!((now.panics, now.closed, now.connections()), (1, 2, 2));
+    assert_eq!((now.closed_by.aborted, now.closed_by.panicked), (1, 1));
+    assert_eq!((now.received, now.sent, now.messages), (15, 9, 8));
+
+    let pool = now.pool;
+    assert_eq!(pool.limit, 1 << 30);
+    assert!(pool.in_use > 0 && pool.in_use <= pool.mapped && pool.mapped < 2 << 20, "{pool}");
+}
