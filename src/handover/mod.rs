@@ -6,6 +6,7 @@
 //! * `Signal`: a message without content that is under way at most once, and costs no allocation.
 //! * `Tray`: parcels that go out and come back, without an allocation.
 //! * `WakerSlot`: where one task or thread leaves its waker, to be woken when there are news.
+//! * `Queue`: messages for an owner that is woken by something else.
 //! * [`oneshot()`]: one value, which a task or a blocked thread waits for.
 //!
 //! A [`Mailbox`] is list and flag with messages in it: the way work reaches a loop. The block pool uses both for blocks that
@@ -32,6 +33,7 @@ mod mailbox;
 mod models;
 mod oneshot;
 mod push_list;
+mod queue;
 mod signal;
 mod sleep_flag;
 mod tray;
@@ -40,6 +42,7 @@ mod waker_slot;
 pub use mailbox::{Mailbox, Post};
 pub use oneshot::{Abandoned, Pending, Promise, oneshot};
 pub(crate) use push_list::{Linked, PushList};
+pub(crate) use queue::Queue;
 pub(crate) use signal::Signal;
 pub(crate) use sleep_flag::SleepFlag;
 pub(crate) use tray::{Parcel, Tray, WayBack};

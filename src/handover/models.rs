@@ -6,7 +6,7 @@
 
 use std::sync::Arc as WakerArc;
 
-use crate::handover::{Mailbox, Post, WakerSlot};
+use crate::handover::{Mailbox, Post, Queue, WakerSlot};
 use crate::sync::model::{Bound, model};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Bell, FakeBell, Ordering, Parker, thread};
 
@@ -366,4 +366,62 @@ struct Mark;
 
 impl std::task::Wake for Mark {
     fn wake(self: WakerArc<Self>) {}
+}
+
+/// H-12: what is put into a queue before its owner is woken is found after the wake, however wakes coalesce.
+///
+/// Two threads put a message each into a queue and raise one signal, so one may find it raised by the other and send
+/// nothing. The owner looks into the queue only when the signal has come: a message that it does not find then is a
+/// deadlock. Messages lie in tracked loom cells. Absent: the queue's end (H-13).
+/// Kills: Release of the push -> Relaxed; AcqRel of `raise` and of `take` -> Acquire, -> Release.
+#[test]
+fn what_is_queued_before_a_wake_is_found_after_it() {
+    model("handover-queue", Bound::Preemptions(2), || {
+        let mut owner = Owner::new();
+        let queue = Arc::new(Queue::new());
+        let signal = Arc::new(owner.mailbox.sender().signal(|| 0_u8));
+        let senders = [1, 2].map(|message| {
+            let (queue, signal) = (Arc::clone(&queue), Arc::clone(&signal));
+            thread::spawn(move || {
+                queue.push(message).unwrap();
+                signal.raise();
+            })
+        });
+        let mut found = Vec::new();
+        while found.len() < 2 {
+            owner.turn(|| false);
+            if !owner.received.is_empty() {
+                owner.received.clear();
+                queue.take(&mut found);
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, [1, 2]);
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+    });
+}
+
+/// H-13: when a queue closes, each message is taken once, in its sender's order, or comes back once.
+///
+/// One thread puts two messages in, another one, while the owner takes and closes; a message that stays behind is a
+/// leak. Absent: waking (H-12).
+/// Kills: Acquire of `close` -> Relaxed; Acquire of `take_all` -> Relaxed.
+#[test]
+fn a_queued_message_is_taken_once_or_comes_back_once() {
+    model("handover-queue-close", Bound::Preemptions(3), || {
+        let queue = Arc::new(Queue::new());
+        let senders = [vec![1, 2], vec![7]].map(|messages| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                messages.into_iter().filter_map(|message| queue.push(message).err()).collect::<Vec<_>>()
+            })
+        });
+        let mut found = Vec::new();
+        queue.take(&mut found);
+        queue.close(&mut found);
+        found.extend(senders.into_iter().flat_map(|sender| sender.join().unwrap()));
+        assert_eq!(found.iter().filter(|message| **message == 7).count(), 1);
+        found.retain(|message| *message != 7);
+        assert_eq!(found, [1, 2]);
+    });
 }

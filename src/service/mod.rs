@@ -1,6 +1,7 @@
 //! What applications write: handlers of connections, codecs of messages, and services that answer them.
 
 mod call;
+mod client;
 mod codec;
 mod desk;
 mod frame;
@@ -17,6 +18,7 @@ mod tagged;
 mod window;
 
 pub use crate::conn::Handle;
+pub use client::{Call, CallError, CallTag, Client, ClientOptions, Connecting, UnexpectedReply};
 pub use codec::{Codec, Cut, Tagged, Unanswered};
 pub use frame::{Frame, FrameError, FrameOptions};
 pub use framed::Framed;

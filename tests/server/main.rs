@@ -1,5 +1,6 @@
 //! Servers over real sockets: what an application sees, and what a hostile peer cannot do.
 
+mod calling;
 mod client;
 mod counting;
 mod detaching;

@@ -98,6 +98,8 @@ pub(super) struct Driver {
     pub(super) attached: usize,
     /// Nobody answers a dial.
     pub(super) silent: bool,
+    /// Peers send back what they are sent.
+    pub(super) echoes: bool,
     /// Reported in this batch, and in the next.
     events: VecDeque<Event<Socket>>,
     coming: VecDeque<Event<Socket>>,
@@ -111,6 +113,7 @@ impl Driver {
             slots: KeyTable::default(),
             attached: 0,
             silent: false,
+            echoes: false,
             events: VecDeque::new(),
             coming: VecDeque::new(),
         }
@@ -200,8 +203,11 @@ impl driver::Driver for Driver {
         self.pool.allocate(bytes)
     }
 
-    fn send(&mut self, key: Key, chain: Chain, _released: Option<Token>) -> usize {
+    fn send(&mut self, key: Key, mut chain: Chain, _released: Option<Token>) -> usize {
         self.coming.push_back(Event::Sent(key, chain.len()));
+        while let Some(segment) = chain.pop().filter(|_| self.echoes) {
+            self.coming.push_back(Event::Received(key, segment));
+        }
         0
     }
 
