@@ -21,12 +21,13 @@ use crate::sync::Arc;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let hand_off = stream::hand_off(|mut stream: Stream| {
-///     std::thread::spawn(move || std::io::copy(&mut stream.by_ref().take(5), &mut std::io::sink()));
+///     std::thread::spawn(move || stream.write_all(b"hello"));
 /// });
 /// let server = Server::builder().loops(1).bind(&Address::resolve("127.0.0.1:0")?, hand_off)?;
 /// # let mut client = std::net::TcpStream::connect(server.address().to_string())?;
-/// # client.write_all(b"hello")?;
-/// # assert_eq!(client.read(&mut [0])?, 0, "the stream is dropped");
+/// # let mut heard = String::new();
+/// # client.read_to_string(&mut heard)?;
+/// # assert_eq!(heard, "hello");
 /// # Ok(())
 /// # }
 /// ```

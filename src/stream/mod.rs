@@ -54,19 +54,30 @@
 //! *not* say that the transport has taken the bytes: for that there are [`WriteHalf::wait_sent`] and
 //! [`WriteHalf::poll_sent`]. Ending a direction by [`WriteHalf::finish`], or the closing of the asynchronous traits,
 //! waits in the same way, so that a break at the very end is not missed.
+//!
+//! # Traits
+//!
+//! The blocking traits of `std` and the asynchronous ones have methods of the same names. Code that imports both must
+//! say which it means; so import one kind a module.
 
 mod block_on;
 mod blocks;
+mod connecting;
 mod ended;
+#[cfg(feature = "futures-io")]
+mod futures_io;
 mod hand_off;
 mod loop_end;
 #[cfg(test)]
 mod models;
 mod read_half;
 mod shared;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod whole;
 mod write_half;
 
+pub use connecting::Connecting;
 pub use ended::Ended;
 pub use hand_off::{HandOff, hand_off};
 pub use read_half::ReadHalf;

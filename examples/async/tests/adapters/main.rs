@@ -1,0 +1,8 @@
+//! Streams through the traits of tokio and of `futures-io`.
+
+#[path = "../../../../tests/stream/bed.rs"]
+#[expect(dead_code, reason = "shared with the tests of blocking streams")]
+mod bed;
+mod peer;
+mod with_futures;
+mod with_tokio;
