@@ -6,6 +6,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use super::{AllocError, Block, Header, Origin};
@@ -75,7 +76,12 @@ impl<T: Send + 'static> Foreign<T> {
     /// As for [`Origin::release`]; the header is the first field of a leaked `ForeignBlock<T>`.
     unsafe fn release(header: NonNull<Header>) {
         // SAFETY: `adopt` made the header as the first field of a leaked box (repr(C)) of this very type.
-        drop(unsafe { Box::from_raw(header.cast::<ForeignBlock<T>>().as_ptr()) });
+        let block = unsafe { Box::from_raw(header.cast::<ForeignBlock<T>>().as_ptr()) };
+        // An owner that panics does so wherever its last bytes are let go, which may be a loop that has just sent
+        // them for somebody else. It has been reported then; what it carried may panic when it is dropped.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(block))) {
+            std::mem::forget(payload);
+        }
     }
 }
 

@@ -44,7 +44,7 @@
 //! and last, because one automaton decides on one thread.
 //!
 //! A handler that takes the place of another is owed everything as if the connection were new: the bytes that the
-//! first one has left, and the end of the stream if it was seen, told or not.
+//! first one has left, and the end of the stream if it was seen, told or not. What holds receiving goes on to hold it.
 
 /// The marks of flow control, in bytes not yet sent, or not yet read by the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +241,7 @@ impl Automaton {
     #[must_use]
     pub fn received(&mut self) -> Arrival {
         match self.phase {
-            Phase::Open if self.holds & SILENT == 0 => Arrival::Handle,
+            Phase::Open if self.holds & SILENT == 0 && !self.relieved => Arrival::Handle,
             Phase::Open => {
                 self.owed = true;
                 Arrival::Keep
@@ -365,7 +365,8 @@ impl Automaton {
             return self.close();
         }
         self.phase = Phase::Lingering;
-        Act { receive: Some(true), shutdown: true, linger: true, ..Act::default() }
+        let shutdown = !std::mem::replace(&mut self.shut, true);
+        Act { receive: Some(true), shutdown, linger: true, ..Act::default() }
     }
 
     /// The connection broke, or nothing that is left to send matters: close now.

@@ -48,6 +48,7 @@ struct Shared {
     key: Key,
     to_loop: Box<dyn Deliver>,
     active: AtomicBool,
+    gone: AtomicBool,
 }
 
 /// Reaches one connection from any thread; cheap to clone. Nothing here blocks.
@@ -56,14 +57,17 @@ pub struct Handle(Arc<Shared>);
 
 impl Handle {
     pub(crate) fn new(key: Key, to_loop: Box<dyn Deliver>) -> Self {
-        Self(Arc::new(Shared { key, to_loop, active: AtomicBool::new(true) }))
+        let (active, gone) = (AtomicBool::new(true), AtomicBool::new(false));
+        Self(Arc::new(Shared { key, to_loop, active, gone }))
     }
 
     /// Has the connection's handler called with [`woken`](crate::service::Handler::woken), on its loop. Any number of
     /// wakes may end in one call; what the caller has published before is visible in it. Does nothing once the
     /// connection is closed.
     pub fn wake(&self) {
-        self.0.to_loop.wake();
+        if !self.is_gone() {
+            self.0.to_loop.wake();
+        }
     }
 
     /// Whether the connection still takes bytes to send; one load. The answer may be old as soon as it is given.
@@ -84,9 +88,7 @@ impl Handle {
     /// [`most_unsent`]: crate::reactor::LoopOptions::most_unsent
     pub fn send(&self, chain: Chain) -> Receipt {
         let (promise, pending) = oneshot();
-        if let Err(Command::Send(_, promise)) =
-            self.0.to_loop.deliver(self.0.key, Command::Send(chain, promise))
-        {
+        if let Err(Command::Send(_, promise)) = self.deliver(Command::Send(chain, promise)) {
             promise.fulfil(Err(SendError { taken: 0, why: SendFailure::Closed }));
         }
         Receipt::new(pending)
@@ -124,13 +126,31 @@ impl Handle {
 
     fn tell(&self, command: Command) {
         // A loop that has ended has closed the connection; there is nobody left to be told.
-        drop(self.0.to_loop.deliver(self.0.key, command));
+        drop(self.deliver(command));
+    }
+
+    fn deliver(&self, command: Command) -> Result<(), Command> {
+        if self.is_gone() { Err(command) } else { self.0.to_loop.deliver(self.0.key, command) }
+    }
+
+    /// Whether nothing can be done any more. A handle may be kept for ever: it costs its loop nothing then, and no
+    /// command of it is left to meet a later connection, however often keys come round.
+    fn is_gone(&self) -> bool {
+        // ORDERING: Relaxed: the value is all there is to see.
+        self.0.gone.load(Ordering::Relaxed)
     }
 
     /// Loop: the connection takes no more bytes.
     pub(crate) fn retire(&self) {
         // ORDERING: Relaxed, as in `is_active`.
         self.0.active.store(false, Ordering::Relaxed);
+    }
+
+    /// Loop: the connection is closed.
+    pub(crate) fn end(&self) {
+        self.retire();
+        // ORDERING: Relaxed, as in `is_gone`.
+        self.0.gone.store(true, Ordering::Relaxed);
     }
 }
 

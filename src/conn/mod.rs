@@ -98,6 +98,8 @@ pub(crate) struct Connection {
     pub(crate) deadlines: Deadlines,
     /// The handler has work under way: the connection is not idle, whatever the bytes say.
     pub(crate) busy: bool,
+    /// The handler was told that the server stops.
+    pub(crate) drained: bool,
     /// Made when somebody asks for it.
     pub(crate) handle: Option<Handle>,
     /// There while somebody waits for bytes to be sent.
@@ -115,6 +117,7 @@ impl Connection {
             expects: 0,
             deadlines: Deadlines::default(),
             busy: false,
+            drained: false,
             handle: None,
             receipts: None,
         }

@@ -7,7 +7,7 @@
 //! nothing more is received on the largest holders of unread bytes, until so much is held back as the excess; the
 //! others go on, come to the end of their messages, and give memory back. (What is received in the few turns until
 //! enough of them are held comes on top.) If that is not enough, nothing is accepted
-//! either. Three quarters of the budget end both. A holder whose message does not become whole in the meantime is
+//! either. Three quarters of the budget end both; memory that another thread gives back is noticed at once. A holder whose message does not become whole in the meantime is
 //! closed at its read limit, so a budget that is used up by peers that have stopped in the middle is free again then.
 //! A large message gets a block of its own only while the budget has room for all that were promised one.
 
@@ -27,14 +27,19 @@ pub(super) struct Budget {
     chosen_at: usize,
     /// The blocks promised to large messages that are under way, in bytes.
     promised: usize,
-    /// Listeners rest: there are too many connections, or too little memory.
-    full: bool,
+    /// Listeners rest: there are too many connections, too little memory, or both.
+    crowded: bool,
+    short: bool,
 }
 
 impl Budget {
     /// A connection is gone that was promised so much.
     pub(super) fn forget(&mut self, promised: usize) {
         self.promised -= promised;
+    }
+
+    fn is_full(&self) -> bool {
+        self.crowded | self.short
     }
 }
 
@@ -60,7 +65,7 @@ impl<D: Driver> Reactor<D> {
 
     /// Whether this loop takes no more connections now.
     pub(super) fn is_full(&self) -> bool {
-        self.budget.full
+        self.budget.is_full()
     }
 
     pub(super) fn has_most_connections(&self) -> bool {
@@ -69,13 +74,20 @@ impl<D: Driver> Reactor<D> {
 
     /// To be asked when a connection has come or gone.
     pub(super) fn mind_connections(&mut self) {
-        if self.has_most_connections() != self.budget.full && self.budget.held.is_empty() {
-            self.accept_more(self.budget.full);
+        let crowded = self.has_most_connections();
+        if crowded != self.budget.crowded {
+            self.rest_if(|budget| budget.crowded = crowded);
         }
     }
 
-    fn accept_more(&mut self, on: bool) {
-        self.budget.full = !on;
+    /// Notes a reason to rest, or that it is none any more, and lets the listeners rest or go on.
+    fn rest_if(&mut self, note: impl FnOnce(&mut Budget)) {
+        let before = self.budget.is_full();
+        note(&mut self.budget);
+        let on = !self.budget.is_full();
+        if before != on {
+            return;
+        }
         let resting = &self.resting;
         let listeners =
             self.slots.keys().filter(|key| matches!(self.slots.get(*key), Some(Entry::Listener(_))));
@@ -90,12 +102,16 @@ impl<D: Driver> Reactor<D> {
     /// Compares the pool's use with the budget. To be called once a turn.
     pub(super) fn mind_memory(&mut self) {
         let used = self.used();
-        if used <= self.options.memory_limit && self.budget.held.is_empty() {
+        let holds = !self.budget.held.is_empty() || self.budget.short;
+        if used <= self.options.memory_limit && !holds {
             return;
         }
-        self.driver.pool().collect();
+        // The memory may be with other threads: what they give back ends a sleep, and comes by here.
+        self.driver.pool().collect_and_watch();
         let used = self.used();
         if used > self.options.memory_limit {
+            let slots = &mut self.slots;
+            self.budget.held.retain(|key| slots.connection(*key).is_some());
             if self.budget.held.is_empty() || used > self.budget.chosen_at {
                 self.hold_largest(used);
             }
@@ -125,9 +141,6 @@ impl<D: Driver> Reactor<D> {
         }
         holders.sort_unstable();
         let mut excess = used - self.options.memory_limit;
-        if holders.is_empty() && !self.budget.full {
-            self.accept_more(false);
-        }
         while let Some((bytes, key)) = holders.pop() {
             if let Some(connection) = self.slots.connection(key) {
                 let act = connection.automaton.hold(Hold::Memory);
@@ -141,7 +154,7 @@ impl<D: Driver> Reactor<D> {
             excess -= bytes;
         }
         // All that hold anything are held.
-        self.accept_more(false);
+        self.rest_if(|budget| budget.short = true);
     }
 
     fn let_go(&mut self) {
@@ -151,8 +164,6 @@ impl<D: Driver> Reactor<D> {
                 self.carry_out(key, act);
             }
         }
-        if self.budget.full {
-            self.accept_more(!self.has_most_connections());
-        }
+        self.rest_if(|budget| budget.short = false);
     }
 }

@@ -39,6 +39,9 @@ impl<D: Driver> Reactor<D> {
     }
 
     pub(super) fn call_drain(&mut self, key: Key) {
+        if let Some(connection) = self.slots.connection(key) {
+            connection.drained = true;
+        }
         self.call(key, CloseReason::Stopped, |handler, io| handler.drain(io));
     }
 
@@ -71,6 +74,10 @@ impl<D: Driver> Reactor<D> {
         }
         if self.slots.connection(key).is_some_and(|it| it.automaton.take_eof()) {
             self.call(key, CloseReason::PeerEnded, |handler, io| handler.eof(io));
+        }
+        // A handler that has taken over while the loop drains has yet to learn of it.
+        if self.stopping != Level::Run && self.slots.connection(key).is_some_and(|it| !it.drained) {
+            self.call_drain(key);
         }
     }
 
@@ -142,7 +149,12 @@ impl<D: Driver> Reactor<D> {
                         }
                     }
                 }
-                Err(error) => return self.give_up(key, CloseReason::Aborted(Box::new(error))),
+                Err(error) => {
+                    self.give_up(key, CloseReason::Aborted(Box::new(error)));
+                    // A successor that does not come to it.
+                    self.guard(|_| drop(next));
+                    return;
+                }
             }
         }
         if large {
@@ -210,13 +222,22 @@ impl<D: Driver> Reactor<D> {
         }
     }
 
-    /// Puts another handler in the place of the present one.
+    /// Puts another handler in the place of the present one. Handlers that hand over as soon as they are opened are
+    /// worked off in a row, not in one another: the stack is no deeper for it.
     fn succeed(&mut self, key: Key, successor: Box<dyn Handler>) {
-        let Some(connection) = self.slots.connection(key) else { return };
-        connection.automaton.renew();
-        let former = connection.handler.replace(successor);
-        self.guard(|_| drop(former));
-        self.call_open(key);
+        self.successor = Some(successor);
+        if std::mem::replace(&mut self.succeeding, true) {
+            return;
+        }
+        while let Some(successor) = self.successor.take() {
+            let Some(connection) = self.slots.connection(key) else { break };
+            connection.automaton.renew();
+            connection.drained = false;
+            let former = connection.handler.replace(successor);
+            self.guard(|_| drop(former));
+            self.call_open(key);
+        }
+        self.succeeding = false;
         self.relieved.push(key);
     }
 

@@ -12,9 +12,15 @@ use crate::service::Detach;
 impl<D: Driver> Reactor<D> {
     /// A handler wants its connection to leave. One that has just broken is closed instead.
     pub(super) fn detach_for(&mut self, key: Key, Detach(give): Detach) {
-        if let Ok(detached) = self.detach(key) {
-            self.guard(|_| give(detached));
-        }
+        let detached = self.detach(key);
+        // Also when it comes to nothing: what is dropped then is the application's.
+        self.guard(|_| {
+            if let Ok(detached) = detached {
+                give(detached);
+            } else {
+                drop(give);
+            }
+        });
     }
 
     /// Takes an open connection off the loop. Its handler is told of the end.

@@ -2,6 +2,7 @@
 
 use super::Reactor;
 use super::slots::{Closing, Entry};
+use crate::buffer::Chain;
 use crate::conn::{Act, Arrival, CloseReason, Limit, Phase};
 use crate::driver::{Driver, Event, Key};
 use crate::trace::event;
@@ -91,11 +92,19 @@ impl<D: Driver> Reactor<D> {
         if act.call {
             self.call_pending(key);
         }
-        if let Some(connection) = self.slots.connection(key)
-            && connection.automaton.phase() != Phase::Open
-            && let Some(handle) = &connection.handle
-        {
-            handle.retire();
+        if let Some(connection) = self.slots.connection(key) {
+            let open = connection.automaton.phase() == Phase::Open;
+            if (!open || connection.automaton.is_shut())
+                && let Some(handle) = &connection.handle
+            {
+                handle.retire();
+            }
+            if !open {
+                // Nobody will read it, and it may take long until everything is sent.
+                connection.input = Chain::new();
+                let promised = std::mem::take(&mut connection.expects);
+                self.budget.forget(promised);
+            }
         }
     }
 
@@ -116,7 +125,7 @@ impl<D: Driver> Reactor<D> {
         };
         connection.automaton.closed();
         if let Some(handle) = &connection.handle {
-            handle.retire();
+            handle.end();
         }
         self.wheel.disarm(key.slot());
         self.budget.forget(connection.expects);

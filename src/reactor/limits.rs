@@ -96,10 +96,11 @@ impl<D: Driver> Reactor<D> {
         }
         let Some(connection) = self.slots.connection(key) else { return };
         let (busy, phase) = (connection.busy, connection.automaton.phase());
+        let reads = connection.automaton.may_call();
         while let Some(limit) = connection.deadlines.take_due(now) {
             let again = match limit {
                 Limit::Linger if phase != Phase::Lingering => None,
-                Limit::Read if phase != Phase::Open => None,
+                Limit::Read if !reads => None,
                 Limit::Idle if busy => self.options.idle_limit,
                 Limit::Read if busy => self.options.read_limit,
                 _ => return self.close(key, limit.reason()),

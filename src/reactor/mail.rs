@@ -105,6 +105,8 @@ impl<D: Driver> Reactor<D> {
             Command::Pause => {
                 let act = connection.automaton.hold(Hold::Pause);
                 self.carry_out(key, act);
+                // The handler is kept from reading: the peer's time to complete a message stands still.
+                self.mind_reading(key, false);
             }
             Command::Resume => {
                 let act = connection.automaton.release(Hold::Pause);
@@ -135,5 +137,6 @@ impl<D: Driver> Reactor<D> {
         self.metrics.sent.add(taken as u64);
         let act = connection.passed(bytes, taken);
         self.passed(key, taken, act);
+        self.mind_reading(key, false);
     }
 }

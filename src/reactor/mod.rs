@@ -161,6 +161,9 @@ pub struct Reactor<D: Driver> {
     resting: VecDeque<(Instant, Key)>,
     /// Connections whose congestion was over as soon as it had begun; their handlers are to be called again.
     relieved: Vec<Key>,
+    /// A handler hands over, and the next one if that does so as soon as it is opened.
+    succeeding: bool,
+    successor: Option<Box<dyn Handler>>,
     /// What handlers want to have done when the turn is over.
     turn_ends: Vec<TurnEnd>,
     /// What handlers of one kind share.
@@ -200,6 +203,8 @@ impl<D: Driver> Reactor<D> {
             sweep: false,
             resting: VecDeque::new(),
             relieved: Vec::new(),
+            succeeding: false,
+            successor: None,
             turn_ends: Vec::new(),
             locals: Locals::default(),
             visited: Vec::new(),
@@ -257,7 +262,7 @@ impl<D: Driver> Reactor<D> {
     pub fn turn(&mut self) -> io::Result<Turn> {
         let rest = self.until_deadline();
         let mut timeout = self.spinner.timeout(self.worked, rest);
-        let busy = !self.relieved.is_empty();
+        let busy = !self.relieved.is_empty() || !self.turn_ends.is_empty();
         if timeout != Some(Duration::ZERO) && (busy || !self.announce_sleep()) {
             timeout = Some(Duration::ZERO);
         }

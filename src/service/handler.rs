@@ -25,7 +25,8 @@ pub enum Flow {
     /// As `CloseWhenSent`, because of an error.
     AbortWhenSent(HandlerError),
     /// Another handler takes over. The present one is dropped, and not told of the end. To the new one the
-    /// connection is new: it gets `open`, then `data` if bytes wait, then `eof` if the peer has ended.
+    /// connection is new: it gets `open`, then `data` if bytes wait, then `eof` if the peer has ended, then `drain` if
+    /// the server stops. A pause and an end of our direction stay; handles reach the new handler.
     Become(Box<dyn Handler>),
     /// The connection leaves its loop; see [`Flow::detach`].
     Detach(Detach),
@@ -251,7 +252,12 @@ impl Io<'_> {
 
     /// Reaches this connection from other threads.
     pub fn handle(&mut self) -> Handle {
-        self.connection.handle.get_or_insert_with(|| self.door.handle(self.key)).clone()
+        let connection = &mut *self.connection;
+        let handle = connection.handle.get_or_insert_with(|| self.door.handle(self.key));
+        if connection.automaton.is_shut() {
+            handle.retire();
+        }
+        handle.clone()
     }
 
     /// Dials from this connection's loop, and adopts connections there: what belongs together need not cross threads.

@@ -77,6 +77,29 @@ fn a_starved_owner_is_woken_by_the_returner() {
     });
 }
 
+/// M-7: an owner that waits for memory to become free, without wanting any, is woken for each block that comes back.
+///
+/// Two blocks come back from two threads; the owner looks and sleeps until both are free. Absent: an allocation that
+/// fails (B-6).
+/// Kills: fence F1 or F2 SeqCst -> AcqRel; a look before the flag is armed.
+#[test]
+fn an_owner_that_watches_is_woken_by_each_returner() {
+    model("buffer-pool-watched", Bound::Preemptions(2), || {
+        // The limit is never met.
+        let (pool, bell) = small_pool();
+        let readers = [reader(pooled(&pool, &[1]), &[1]), reader(pooled(&pool, &[2]), &[2])];
+        loop {
+            pool.collect_and_watch();
+            let usage = pool.usage();
+            if usage.free == usage.mapped {
+                break;
+            }
+            bell.wait();
+        }
+        join(readers);
+    });
+}
+
 /// B-7: when a pool is closed while its blocks are out, each slab is freed once, after the last read.
 ///
 /// Two threads drop the two blocks of one slab while the owner closes the pool: each block is on its way home, or

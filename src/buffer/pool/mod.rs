@@ -147,13 +147,10 @@ impl BlockPool {
 
     fn allocate_starved(&self, size: usize) -> Result<NonNull<PoolBlock>, AllocError> {
         let shared = &self.owner.0;
+        // Left armed also when the second try succeeds, for `collect_and_watch`: that costs one ring at most.
         shared.starved.arm();
         // SAFETY: as in `allocate`.
-        let second = unsafe { shared.with_state(|state| state.allocate(size, shared)) };
-        if second.is_ok() {
-            shared.starved.disarm();
-        }
-        second
+        unsafe { shared.with_state(|state| state.allocate(size, shared)) }
     }
 
     /// Takes in the blocks that other threads have given back.
@@ -163,6 +160,14 @@ impl BlockPool {
             // SAFETY: as in `allocate`.
             unsafe { shared.with_state(|state| state.collect(&shared.returns)) }
         }
+    }
+
+    /// As [`collect`](Self::collect), and has the bell rung when another thread gives the next block back: for an
+    /// owner that waits for memory to become free before it goes on.
+    pub fn collect_and_watch(&self) {
+        // First: a block that this look misses is one whose dropper finds the flag.
+        self.owner.0.starved.arm();
+        self.collect();
     }
 
     /// How much memory the pool has now.

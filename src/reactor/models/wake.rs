@@ -6,12 +6,12 @@ use crate::driver::Key;
 use crate::sync::model::{Bound, model};
 use crate::sync::{Ordering, thread};
 
-/// L-11: what is published before a wake is seen by a call of the handler that comes after it, however wakes
+/// L-13: what is published before a wake is seen by a call of the handler that comes after it, however wakes
 /// coalesce.
 ///
 /// Two threads publish and wake through clones of one handle, at any moment of the loop's turns, so that one may
 /// find the other's command under way and send none. The loop turns until its handler has seen both: a lost wake, or
-/// a coalesced one whose news is not seen, is a deadlock. Absent: the connection's end (L-12).
+/// a coalesced one whose news is not seen, is a deadlock. Absent: the connection's end (L-14).
 /// Kills: AcqRel of `raise` -> Acquire; AcqRel of `take` -> Release; a signal whose word is reset after the handler
 /// was called.
 #[test]
@@ -37,10 +37,10 @@ fn every_wake_is_followed_by_a_call_that_sees_its_news() {
     });
 }
 
-/// L-12: a wake of a connection whose loop ends does nothing, and the loop's end is seen by the handle.
+/// L-14: a wake of a connection whose loop ends does nothing, and the loop's end is seen by the handle.
 ///
 /// The handle is used before, while and after the loop is stopped, closes the connection and is dropped. Absent:
-/// a second waker (L-11).
+/// a second waker (L-13).
 /// Kills: a mailbox that stays open when its loop ends; a handle that is not retired.
 #[test]
 fn a_wake_of_an_ending_loop_does_nothing() {

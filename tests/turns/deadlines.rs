@@ -1,0 +1,113 @@
+//! Deadlines of connections that are paused, busy, or have several.
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use linkpoll::buffer::Segment;
+use linkpoll::conn::{CloseReason, Handle};
+use linkpoll::reactor::LoopOptions;
+use linkpoll::service::Flow;
+
+use crate::bench::{Bench, Other};
+use crate::playing::{Call, consume};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn options() -> LoopOptions {
+    LoopOptions { idle_limit: None, read_limit: None, write_limit: None, ..LoopOptions::default() }
+}
+
+/// A connection whose messages are 8 bytes, and its handle.
+fn connect(bench: &mut Bench) -> (Other, Handle) {
+    let (tell, told) = channel();
+    let handler = bench.notes.play("it", move |call, io| {
+        if call == Call::Open {
+            tell.send(io.handle()).expect("the test listens");
+        }
+        if call == Call::Data && io.input().len() >= 8 {
+            consume(io);
+        }
+        Flow::Continue
+    });
+    let other = bench.connect(handler);
+    (other, told.recv().expect("it was opened"))
+}
+
+/// While the application pauses a connection, or has congested it through its handle, the peer cannot complete its
+/// message, and is not blamed; its time begins anew afterwards.
+#[test]
+fn a_peer_is_not_blamed_for_a_pause() {
+    let mut bench = Bench::new(LoopOptions { read_limit: Some(10 * SECOND), ..options() });
+    let (mut other, handle) = connect(&mut bench);
+    other.write(b"half");
+    bench.settle();
+    bench.pass(9 * SECOND);
+    handle.pause();
+    bench.pass(20 * SECOND);
+    handle.resume();
+    bench.pass(9 * SECOND);
+    assert!(bench.reason().is_none(), "the pause counts against the peer");
+    // The same by congestion.
+    let receipt = handle.send(Segment::from(vec![1; 4 << 20]).into());
+    bench.pass(20 * SECOND);
+    assert!(bench.reason().is_none(), "a congestion counts against the peer");
+    other.read_all(&mut bench);
+    assert!(receipt.wait().is_ok());
+    bench.pass(9 * SECOND);
+    assert!(bench.reason().is_none());
+    bench.pass(2 * SECOND);
+    assert!(matches!(bench.reason(), Some(CloseReason::ReadExpired)), "it never completes its message");
+}
+
+/// A busy connection that is kept alive at its idle limit keeps its other deadlines.
+#[test]
+fn being_busy_puts_off_no_other_deadline() {
+    let limits = LoopOptions { idle_limit: Some(10 * SECOND), write_limit: Some(15 * SECOND), ..options() };
+    let mut bench = Bench::new(limits);
+    let handler = bench.notes.play("it", |call, io| {
+        if call == Call::Open {
+            io.set_busy(true);
+            io.output().append(Segment::from(vec![1; 8 << 20])).expect("no memory is needed");
+        }
+        Flow::Continue
+    });
+    let _other = bench.connect(handler);
+    bench.settle();
+    bench.pass(11 * SECOND);
+    assert!(bench.reason().is_none(), "it is busy");
+    bench.pass(5 * SECOND);
+    assert!(matches!(bench.reason(), Some(CloseReason::WriteExpired)));
+}
+
+/// The drain limit is measured on the driver's clock, as every other.
+#[test]
+fn a_drain_ends_by_the_drivers_clock() {
+    let mut bench = Bench::new(LoopOptions { drain_limit: 10 * SECOND, ..options() });
+    let (_other, _) = connect(&mut bench);
+    let stays = bench.notes.play("stays", |_, _| Flow::Continue);
+    let _stays = bench.connect(stays);
+    bench.pass(5 * SECOND);
+    bench.reactor.stopper().stop();
+    bench.settle();
+    bench.pass(9 * SECOND);
+    assert_eq!(bench.metrics.closed_by.drain_expired.get(), 0);
+    bench.clock.pass(2 * SECOND);
+    assert!(bench.settle(), "the loop ends at its drain limit");
+    assert_eq!(bench.metrics.closed_by.drain_expired.get(), 2);
+}
+
+/// A connection at rest has no deadline, and its loop sleeps without a limit.
+#[test]
+fn a_loop_at_rest_sleeps_without_a_limit() {
+    let mut bench =
+        Bench::new(LoopOptions { read_limit: Some(SECOND), write_limit: Some(SECOND), ..options() });
+    let (mut other, handle) = connect(&mut bench);
+    other.write(b"whole...");
+    drop(handle.send(Segment::copy_of(b"answer").into()));
+    bench.settle();
+    assert_eq!(bench.clock.sleep(), None);
+    other.write(b"half");
+    bench.settle();
+    assert!(bench.clock.sleep().is_some_and(|sleep| !sleep.is_zero() && sleep <= SECOND));
+    assert_eq!(bench.calls().len(), 3);
+}

@@ -1,0 +1,12 @@
+//! A loop that is turned by hand: real sockets, a clock that the test moves, and no thread but the test's own. For
+//! what must hold in one exact order of events: hand-overs between handlers, commands of handles, deadlines, the memory
+//! budget, panics.
+
+mod bench;
+mod budget;
+mod clock;
+mod containing;
+mod deadlines;
+mod handles;
+mod playing;
+mod succeeding;
