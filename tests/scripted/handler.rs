@@ -5,8 +5,9 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::Sender;
 
 use linkpoll::buffer::{Segment, SegmentWriter};
-use linkpoll::conn::CloseReason;
+use linkpoll::conn::{CloseReason, Handle};
 use linkpoll::service::{Flow, Handler, Io};
+use linkpoll::sync::{Arc, Counter};
 use linkpoll_model::conn::{Answer, Behaviour, Callback, Decision, Direction, Note, Why, bytes, is_pattern};
 
 /// Bytes written at once are at most so many when they are an echo.
@@ -19,8 +20,12 @@ pub(super) struct Scripted {
     notes: Sender<Note>,
     consumed: usize,
     seen: usize,
-    wrote: usize,
+    /// Bytes that were written, by anybody.
+    wrote: Arc<Counter>,
     calls: usize,
+    /// Its direction is ended: what is written is dropped.
+    shut: bool,
+    handles: Sender<(usize, Handle)>,
     /// It was told that it may write again while bytes wait, so it is to be called with them at once.
     owed: bool,
 }
@@ -31,8 +36,41 @@ impl Scripted {
         behaviour: Behaviour,
         decisions: VecDeque<Decision>,
         notes: Sender<Note>,
+        wrote: Arc<Counter>,
+        handles: Sender<(usize, Handle)>,
     ) -> Self {
-        Self { id, behaviour, decisions, notes, consumed: 0, seen: 0, wrote: 0, calls: 0, owed: false }
+        let (consumed, seen, calls) = (0, 0, 0);
+        Self {
+            id,
+            behaviour,
+            decisions,
+            notes,
+            consumed,
+            seen,
+            wrote,
+            calls,
+            shut: false,
+            handles,
+            owed: false,
+        }
+    }
+
+    /// The handler that takes over from this one, and goes on where it was.
+    fn successor(&self) -> Self {
+        Self {
+            id: self.id,
+            behaviour: self.behaviour,
+            decisions: self.decisions.clone(),
+            notes: self.notes.clone(),
+            consumed: self.consumed,
+            // What is left is handed over once more.
+            seen: self.consumed,
+            wrote: Arc::clone(&self.wrote),
+            calls: self.calls,
+            shut: self.shut,
+            handles: self.handles.clone(),
+            owed: false,
+        }
     }
 
     fn note(&self, note: Note) {
@@ -49,6 +87,9 @@ impl Scripted {
             self.fault("a congestion is over, and the bytes that wait are not handed over");
         }
         self.look(callback, io);
+        if callback == Callback::Open {
+            self.handles.send((self.id, io.handle())).expect("the handles are kept");
+        }
         let decision = if callback == Callback::Open { None } else { self.decisions.pop_front() };
         let all = self.seen - self.consumed;
         let usual = if self.behaviour.waits() { 0 } else { all };
@@ -62,8 +103,9 @@ impl Scripted {
         let unread = io.input().len();
         self.note(Note::Left { id: self.id, consumed: consume > 0, unread, wants_more: wanted > 0 });
         let answer = decision.and_then(Decision::answer).unwrap_or_else(|| self.usual(callback));
-        self.note(Note::Answered(self.id, write, answer));
-        let waiting = !io.input().is_empty() && !io.is_congested();
+        // What is written behind the end of the direction is dropped.
+        self.note(Note::Answered(self.id, if self.shut { 0 } else { write }, answer));
+        let waiting = !io.input().is_empty() && !io.is_congested() && !io.is_paused();
         self.owed = callback == Callback::Writable && answer == Answer::Continue && waiting;
         self.answer(answer, io)
     }
@@ -104,7 +146,8 @@ impl Scripted {
 
     /// Writes in one of the ways there are.
     fn write(&mut self, output: &mut SegmentWriter, n: usize) {
-        let written = bytes(self.id, Direction::Out, self.wrote, n);
+        let wrote = usize::try_from(self.wrote.get()).expect("as many were written");
+        let written = bytes(self.id, Direction::Out, wrote, n);
         let result = match (self.calls % 3, written.first_chunk::<4>()) {
             (0, _) => output.append(Segment::from(written)),
             (1, Some(first)) => output
@@ -115,19 +158,21 @@ impl Scripted {
         if result.is_err() {
             self.fault("bytes could not be written");
         }
-        self.wrote += n;
+        if !self.shut {
+            self.wrote.add(n as u64);
+        }
     }
 
     fn usual(&self, callback: Callback) -> Answer {
         let goes_on = match callback {
             Callback::Eof => self.behaviour.outlives_eof(),
             Callback::Drain => self.behaviour.outlives_drain(),
-            Callback::Open | Callback::Data | Callback::Writable => true,
+            Callback::Open | Callback::Data | Callback::Writable | Callback::Woken => true,
         };
         if goes_on { Answer::Continue } else { Answer::Finish }
     }
 
-    fn answer(&self, answer: Answer, io: &mut Io<'_>) -> Flow {
+    fn answer(&mut self, answer: Answer, io: &mut Io<'_>) -> Flow {
         match answer {
             Answer::Continue => Flow::Continue,
             Answer::Finish => Flow::CloseWhenSent,
@@ -138,6 +183,23 @@ impl Scripted {
                 Ok(_left_open) => Flow::Continue,
                 Err(error) => Flow::from(error),
             },
+            Answer::Pause => {
+                io.pause();
+                Flow::Continue
+            }
+            Answer::Resume => {
+                io.resume();
+                Flow::Continue
+            }
+            Answer::Shut => {
+                self.shut = true;
+                io.shutdown();
+                Flow::Continue
+            }
+            Answer::Become => {
+                self.note(Note::Again(self.id, self.seen - self.consumed));
+                Flow::Become(Box::new(self.successor()))
+            }
         }
     }
 }
@@ -157,6 +219,10 @@ impl Handler for Scripted {
 
     fn eof(&mut self, io: &mut Io<'_>) -> Flow {
         self.call(Callback::Eof, io)
+    }
+
+    fn woken(&mut self, io: &mut Io<'_>) -> Flow {
+        self.call(Callback::Woken, io)
     }
 
     fn drain(&mut self, io: &mut Io<'_>) -> Flow {

@@ -1,6 +1,7 @@
 //! Runs connection programs: a real loop on a real driver, around a kernel that is played.
 
 mod handler;
+mod handles;
 mod kernel;
 mod socket;
 
@@ -18,6 +19,7 @@ use linkpoll::sync::Arc;
 use linkpoll_model::conn::{Behaviour, Decision, Length, Note, Op, Program, Setup, audit};
 
 use handler::Scripted;
+use handles::Handles;
 use kernel::{Kernel, Order};
 
 /// After so many turns in which nothing happened, nothing more happens by itself.
@@ -35,7 +37,9 @@ pub(crate) fn run(program: &Program) -> Result<(), String> {
     }
     run.settle();
     let finished = run.stop();
-    drop(run);
+    let Run { handles, reactor, .. } = run;
+    drop(reactor);
+    handles.answer();
     let notes: Vec<Note> = noted.try_iter().collect();
     finished.and_then(|()| audit(program.setup, &notes)).map_err(|fault| {
         let notes: Vec<String> =
@@ -50,6 +54,9 @@ struct Run {
     notes: Sender<Note>,
     connected: usize,
     stopped: bool,
+    /// Time is to pass in the next turn, before commands are carried out.
+    passing: bool,
+    handles: Handles,
 }
 
 impl Run {
@@ -69,11 +76,13 @@ impl Run {
             ..LoopOptions::default()
         };
         let driver = driver(program.setup, ordered, notes.clone());
-        let mut reactor = Reactor::new(driver, options, Arc::default(), maker(program, notes.clone()));
+        let handles = Handles::new(notes.clone());
+        let maker = maker(program, notes.clone(), &handles);
+        let mut reactor = Reactor::new(driver, options, Arc::default(), maker);
         // The listener is real, but nobody ever connects to it: its connections come from the played kernel.
         let any_port = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
         reactor.listen(&any_port, false).expect("a port can be had");
-        Self { reactor, orders, notes, connected: 0, stopped: false }
+        Self { reactor, orders, notes, connected: 0, stopped: false, passing: false, handles }
     }
 
     fn play(&mut self, op: Op) {
@@ -89,10 +98,29 @@ impl Run {
                 self.connected += 1;
             }
             Op::Pass { length } => {
+                // Commands are carried out before time goes on.
+                if self.handles.any_is_busy() {
+                    self.turn();
+                }
+                self.passing = true;
                 self.order(Order::Pass(Duration::from_nanos(Length(length).nanoseconds())));
             }
             Op::Vanish {} => self.order(Order::Vanish),
             Op::Decide { .. } => {}
+            Op::Wake { conn }
+            | Op::Pause { conn }
+            | Op::Resume { conn }
+            | Op::Send { conn, .. }
+            | Op::CloseByHandle { conn }
+            | Op::AbortByHandle { conn } => {
+                if let Some(conn) = usize::from(conn).checked_rem(self.connected) {
+                    // Two commands for one connection in a row, and it is not known what happens between them.
+                    if self.handles.is_busy(conn) || self.passing {
+                        self.turn();
+                    }
+                    self.handles.ask(conn, op);
+                }
+            }
             Op::Arrive { conn, .. }
             | Op::ArriveLate { conn, .. }
             | Op::End { conn }
@@ -114,6 +142,8 @@ impl Run {
     }
 
     fn turn(&mut self) -> Turn {
+        self.handles.begin_turn();
+        self.passing = false;
         let turn = self.reactor.turn().expect("the kernel never fails to wait");
         self.notes.send(Note::Turned).expect("the notes are read later");
         turn
@@ -141,6 +171,8 @@ impl Run {
     /// Lets every peer read and end, and looks whether anything is left undone. Not for a loop that is stopping: it
     /// leaves undone what it likes.
     fn settle(&mut self) {
+        self.turn();
+        self.handles.resume_all();
         self.order(Order::Settle);
         self.turn_until_quiet();
         if !self.stopped {
@@ -178,7 +210,8 @@ fn driver(setup: Setup, orders: Receiver<Order>, notes: Sender<Note>) -> Epoll<K
 }
 
 /// Makes handlers with the decisions that the program has for each.
-fn maker(program: &Program, notes: Sender<Note>) -> Maker {
+fn maker(program: &Program, notes: Sender<Note>, handles: &Handles) -> Maker {
+    let (wrote, given) = handles.for_handlers();
     let mut scripts: Vec<(Behaviour, VecDeque<Decision>)> = Vec::new();
     for op in &program.ops {
         if let Op::Connect { behaviour } = op {
@@ -193,6 +226,7 @@ fn maker(program: &Program, notes: Sender<Note>) -> Maker {
     Box::new(move |peer: &Peer| {
         let id = socket::id_of(&peer.address);
         let (behaviour, decisions) = scripts[id].clone();
-        Box::new(Scripted::new(id, behaviour, decisions, notes.clone()))
+        let wrote = Arc::clone(&wrote[id]);
+        Box::new(Scripted::new(id, behaviour, decisions, notes.clone(), wrote, given.clone()))
     })
 }

@@ -75,7 +75,7 @@ fn pattern(n: usize) -> Vec<u8> {
 }
 
 /// A handler's connection leaves in the middle of a message and of a reply: not a byte is lost in either direction, the
-/// descriptor is an ordinary one, and its end is nobody else's (case 23).
+/// descriptor is an ordinary one, and its end is nobody else's.
 #[test]
 fn a_connection_leaves_with_every_byte() {
     const REPLY: usize = 8 << 20;

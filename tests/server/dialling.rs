@@ -123,7 +123,7 @@ mod socket {
 }
 
 /// A connection to either family can be dialled, from loops of its own and from a server's, blocking and as a future
-/// (case 43).
+///
 #[test]
 fn a_dialled_connection_carries_bytes() {
     for address in addresses("dialled") {
@@ -222,7 +222,7 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("the descriptors of this process").count()
 }
 
-/// A dial that is given up is ended, however far it has come, and leaves no descriptor (case 40).
+/// A dial that is given up is ended, however far it has come, and leaves no descriptor.
 #[test]
 fn a_dial_that_is_given_up_leaves_nothing() {
     isolated(module_path!(), "a_dial_that_is_given_up_leaves_nothing", || {
@@ -255,7 +255,7 @@ fn a_dial_that_is_given_up_leaves_nothing() {
     });
 }
 
-/// A dial whose time is over just when it is answered ends in exactly one way, and leaves nothing (case 42).
+/// A dial whose time is over just when it is answered ends in exactly one way, and leaves nothing.
 #[test]
 fn an_answer_at_the_last_moment_is_an_answer_or_none() {
     isolated(module_path!(), "an_answer_at_the_last_moment_is_an_answer_or_none", || {
@@ -433,7 +433,7 @@ fn only_connected_stream_sockets_are_adopted() {
     assert_eq!(own.dialer().adopt(listener, mute).expect_err("no peer").kind(), ErrorKind::NotConnected);
 }
 
-/// Two servers and many dialers at once: nobody gets another's bytes (case 41).
+/// Two servers and many dialers at once: nobody gets another's bytes.
 #[test]
 fn many_dialers_do_not_mix_their_data() {
     const ROUNDS: u8 = 25;
@@ -455,7 +455,7 @@ fn many_dialers_do_not_mix_their_data() {
     until("all are closed", || own.usage().iter().all(|it| it.metrics.connections() == 0));
 }
 
-/// A handler dials from its own loop: a proxy whose two connections share one (case 50).
+/// A handler dials from its own loop: a proxy whose two connections share one.
 #[test]
 fn a_handler_dials_from_its_own_loop() {
     /// Passes on what it receives.

@@ -12,7 +12,8 @@ use linkpoll::service::Flow;
 use crate::client::{Client, PATIENCE, addresses, any_port, echo};
 use crate::recorder::{Recorder, Told, usual};
 
-/// A peer that ends its direction right behind a request gets its answer, 50 times of 50.
+/// A peer that ends its direction right behind a request gets its answer, 50 times of 50 (V-8). Broken by a loop that takes
+/// the end of one direction for that of both.
 #[test]
 fn answers_reach_a_peer_that_has_ended_its_direction() {
     for trigger in [Trigger::Level, Trigger::Edge] {
@@ -52,7 +53,7 @@ fn a_large_answer_to_the_end_arrives_whole() {
     }
 }
 
-/// Data, then the end, in this order and all of it: 10 writes of 5 KB and a close, on 100 connections in parallel.
+/// Data, then the end, in this order and all of it: 10 writes of 5 KB and a close, on 100 connections in parallel.
 #[test]
 fn bytes_before_a_close_are_never_lost() {
     for trigger in [Trigger::Level, Trigger::Edge] {

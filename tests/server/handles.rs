@@ -113,7 +113,7 @@ fn chains_of_several_threads_arrive_whole_and_in_order() {
     });
 }
 
-/// What could not be sent is an error that says how much was taken, before a close and after it (case 47).
+/// What could not be sent is an error that says how much was taken, before a close and after it.
 #[test]
 fn a_chain_that_cannot_be_sent_says_how_much_was_taken() {
     const LARGE: usize = 16 << 20;

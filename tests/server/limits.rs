@@ -199,7 +199,7 @@ fn the_mark_of_unread_bytes_stops_nothing_that_is_wanted() {
 }
 
 /// When descriptors run out the server does not spin, and serves those that wait when there are descriptors again;
-/// three times in a row.
+/// three times in a row (V-2, A-44). Broken by a listener that is not rested again in a later episode, or not resumed.
 #[test]
 fn a_server_survives_running_out_of_descriptors_three_times() {
     isolated(module_path!(), "a_server_survives_running_out_of_descriptors_three_times", || {

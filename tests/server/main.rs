@@ -1,6 +1,7 @@
 //! Servers over real sockets: what an application sees, and what a hostile peer cannot do.
 
 mod calling;
+mod cases;
 mod client;
 mod counting;
 mod detaching;

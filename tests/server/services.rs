@@ -301,7 +301,7 @@ fn calls_before_bad_bytes_are_answered() {
     assert_eq!(alive.load(Ordering::SeqCst), 0);
 }
 
-/// A peer that has ended its direction still gets the answers to calls under way (V8), and the server does not take
+/// A peer that has ended its direction still gets the answers to calls under way (V-8), and the server does not take
 /// it for idle meanwhile.
 #[test]
 fn a_peer_that_has_ended_gets_its_answers() {

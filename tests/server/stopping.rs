@@ -23,7 +23,7 @@ fn join(server: Server) {
     within(PATIENCE, "the server ends", || server.join()).expect("an orderly end");
 }
 
-/// A stop that comes right behind the start is not lost, on any number of loops.
+/// A stop that comes right behind the start is not lost, on any number of loops (V-7).
 #[test]
 fn a_stop_right_after_the_start_is_not_lost() {
     for round in 0..100 {
@@ -35,7 +35,7 @@ fn a_stop_right_after_the_start_is_not_lost() {
     }
 }
 
-/// Stopping again does nothing, also when nothing is left to be stopped.
+/// Stopping again does nothing, also when nothing is left to be stopped.
 #[test]
 fn stopping_twice_is_stopping_once() {
     let server = hurried().bind(&any_port(), echo).expect("a server");

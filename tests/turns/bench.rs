@@ -52,9 +52,13 @@ impl Bench {
         ours.set_nonblocking(true).expect("an option of sockets");
         theirs.set_nonblocking(true).expect("an option of sockets");
         self.will_serve(handler);
-        let peer = Box::new(Address::Unix(Default::default()));
-        self.reactor.attach(Socket { fd: OwnedFd::from(theirs), peer });
+        self.attach(theirs);
         Other(ours)
+    }
+
+    pub(crate) fn attach(&mut self, socket: UnixStream) {
+        let peer = Box::new(Address::Unix(Default::default()));
+        self.reactor.attach(Socket { fd: OwnedFd::from(socket), peer });
     }
 
     /// The next connection gets this handler.

@@ -4,9 +4,11 @@
 
 mod bench;
 mod budget;
+mod cases;
 mod clock;
 mod containing;
 mod deadlines;
+mod defects;
 mod handles;
 mod playing;
 mod succeeding;

@@ -92,7 +92,8 @@ impl<K: Kernel> Epoll<K> {
 
     fn end_sending(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        if slot.shutdown && slot.unsent.is_none() {
+        // After a failure there is no orderly end: what the peer has is not all of it.
+        if slot.shutdown && slot.unsent.is_none() && !slot.failed {
             slot.shutdown = false;
             slot.send_ended = true;
             self.calls.other.add(1);

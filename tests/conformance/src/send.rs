@@ -95,7 +95,7 @@ pub fn a_slow_reader_gets_everything_in_order<B: Bed>(bed: &B) {
     }
 }
 
-/// A chain for which the socket has room is sent without waiting for room, however many pieces it has.
+/// A chain for which the socket has room is sent without waiting for room, however many pieces it has (V-9).
 pub fn room_is_not_waited_for_while_there_is_some<B: Bed>(bed: &B) {
     for pieces in [1, 16, 33, 65, 1024, 1025, 3000] {
         let mut rig = Rig::new(bed);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::patience::Patience;
-use super::{Answer, Callback, Note, Setup, Why};
+use super::{Answer, Asked, Callback, Note, Receipt, Setup, Why};
 
 /// What is known of one connection.
 #[derive(Debug, Default)]
@@ -26,6 +26,12 @@ struct Conn {
     congested: bool,
     /// Its handler has left too much unread: nothing more is to be received.
     held: bool,
+    /// Nothing is to be handed over.
+    paused: bool,
+    /// Somebody waits for a call.
+    waked: bool,
+    /// Its handler has ended its own direction.
+    ending: bool,
     /// Nothing more is to be handled.
     finished: bool,
     given_up: bool,
@@ -131,7 +137,10 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
         }
         Note::Shut(id) => {
             let conn = accepted(conns, *id)?;
-            require(!conn.shut && conn.finished, "the sending direction ended unasked or twice")?;
+            require(
+                !conn.shut && (conn.finished || conn.ending),
+                "the sending direction ended unasked or twice",
+            )?;
             require(conn.took == conn.wrote, "the sending direction ended before everything was sent")?;
             conn.shut = true;
         }
@@ -147,6 +156,15 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
             let (high, low) = setup.unread_marks();
             conn.held = !wants_more && *unread > if conn.held { low } else { high };
         }
+        Note::Again(id, n) => accepted(conns, *id)?.seen -= n,
+        Note::Asked(id, what) => asked(accepted(conns, *id)?, *what),
+        Note::Given(id, n) => {
+            let conn = accepted(conns, *id)?;
+            require(!conn.finished && !conn.ending, "bytes are taken that cannot be sent")?;
+            conn.wrote += n;
+            conn.congested |= conn.wrote - conn.took > setup.marks().0;
+        }
+        Note::Receipt(id, start, n, said) => return receipt(accepted(conns, *id)?, *start, *n, *said),
         Note::Closed(id, why) => return closed(accepted(conns, *id)?, *why),
         _ => {}
     }
@@ -164,11 +182,19 @@ fn called(setup: Setup, conn: &mut Conn, callback: Callback, new: usize) -> Resu
     require(conn.opened != (callback == Callback::Open), "opened twice or not at all")?;
     conn.seen += new;
     require(conn.seen <= conn.received, "bytes that nobody received")?;
-    if callback != Callback::Drain {
+    if !matches!(callback, Callback::Drain | Callback::Woken | Callback::Open) {
         require(conn.wrote - conn.took <= setup.marks().0, "called while congested")?;
     }
+    if matches!(callback, Callback::Data | Callback::Eof) {
+        require(!conn.paused, "called while paused")?;
+    }
     match callback {
-        Callback::Open => conn.opened = true,
+        Callback::Open => {
+            conn.opened = true;
+            // A handler that takes over is told of the end of a congestion that it finds, and of no other.
+            conn.congested &= conn.wrote - conn.took > setup.marks().1;
+        }
+        Callback::Woken => require(std::mem::take(&mut conn.waked), "woken by nobody")?,
         Callback::Data => require(new == 0 || !conn.eof, "bytes after the end")?,
         Callback::Writable => conn.congested = false,
         Callback::Eof => {
@@ -187,12 +213,36 @@ fn called(setup: Setup, conn: &mut Conn, callback: Callback, new: usize) -> Resu
 
 fn answered(conn: &mut Conn, wrote: usize, answer: Answer) {
     match answer {
-        Answer::Continue => conn.wrote += wrote,
-        Answer::Finish => {
-            conn.wrote += wrote;
-            conn.finished = true;
-        }
         Answer::Abort | Answer::Panic | Answer::OpenHole => conn.given_up = true,
+        _ => conn.wrote += wrote,
+    }
+    match answer {
+        Answer::Finish => conn.finished = true,
+        Answer::Pause => conn.paused = true,
+        Answer::Resume => conn.paused = false,
+        Answer::Shut => conn.ending = true,
+        // To the next one the connection is new.
+        Answer::Become => (conn.opened, conn.eof, conn.drained) = (false, false, false),
+        _ => {}
+    }
+}
+
+fn asked(conn: &mut Conn, what: Asked) {
+    match what {
+        Asked::Wake => conn.waked = true,
+        Asked::Pause => conn.paused = true,
+        Asked::Resume => conn.paused = false,
+        Asked::Close => conn.finished = true,
+        Asked::Abort => conn.given_up = true,
+    }
+}
+
+fn receipt(conn: &Conn, start: usize, n: usize, said: Receipt) -> Result<(), String> {
+    let taken = conn.took.saturating_sub(start).min(n);
+    match said {
+        Receipt::Sent => require(taken == n, "told to be sent, and was not"),
+        Receipt::Closed(told) => require(told == taken, "another number of bytes was told to be sent"),
+        Receipt::Silent => Err("nobody is told what has become of bytes".to_owned()),
     }
 }
 
@@ -204,7 +254,9 @@ fn closed(conn: &mut Conn, why: Why) -> Result<(), String> {
         Why::Done => {
             require(conn.finished, "done, but nobody has finished it")?;
             require(conn.took == conn.wrote, "done, but not everything was sent")?;
-            let over = conn.end_seen || conn.broke || conn.stopped || conn.patience.was_overdue();
+            // Through its handle a connection may be given up while it lingers.
+            let given_up = conn.given_up || conn.stopped;
+            let over = conn.end_seen || conn.broke || given_up || conn.patience.was_overdue();
             require(over, "done, but its peer could still send")
         }
         Why::GivenUp => require(conn.given_up, "given up, but not by its handler"),
@@ -218,11 +270,14 @@ fn settled(conn: &Conn) -> Result<(), String> {
     if conn.closed.is_some() {
         return Ok(());
     }
-    if conn.held && !conn.finished {
-        // Its end, too, waits until its handler has read.
+    if (conn.held || conn.paused) && !conn.finished {
+        // Its end, too, waits until its handler has read, or goes on.
         return require(!conn.given_up && conn.took == conn.wrote, "given up, or bytes that were not sent");
     }
-    require(!conn.broke, "broken, and nobody was told")?;
+    require(!conn.waked, "waked, and its handler was not called")?;
+    // Where both directions have ended there is nothing left to break: it is there for as long as its handler likes.
+    let over = conn.shut && conn.end_seen;
+    require(!conn.broke || over, "broken, and nobody was told")?;
     require(!conn.given_up, "given up, and still there")?;
     require(!conn.finished, "finished, everything can be sent, and still there")?;
     require(conn.received == conn.arrived, "bytes that were not received")?;

@@ -8,6 +8,7 @@ pub enum Callback {
     Data,
     Writable,
     Eof,
+    Woken,
     Drain,
 }
 
@@ -24,6 +25,36 @@ pub enum Answer {
     Panic,
     /// Goes on, but has left a hole open.
     OpenHole,
+    /// Goes on, paused.
+    Pause,
+    /// Goes on, not paused.
+    Resume,
+    /// Goes on, and ends its direction.
+    Shut,
+    /// Another handler takes over.
+    Become,
+}
+
+/// What is asked for through a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the methods")]
+pub enum Asked {
+    Wake,
+    Pause,
+    Resume,
+    Close,
+    Abort,
+}
+
+/// What a receipt says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// All of it was sent.
+    Sent,
+    /// The connection was closed when so many bytes of it were.
+    Closed(usize),
+    /// Nothing yet.
+    Silent,
 }
 
 /// Why a connection was closed, as far as it matters.
@@ -89,6 +120,14 @@ pub enum Note {
     Turned,
     /// The loop is told to stop: from now on connections may be closed before their peers have ended.
     Stopped,
+    /// The handler that takes over is given so many bytes again.
+    Again(usize, usize),
+    /// Somebody asks for something, to be done when the loop next turns, before anything else.
+    Asked(usize, Asked),
+    /// In the same way, that so many bytes are sent. The connection takes them.
+    Given(usize, usize),
+    /// What has become of so many bytes, behind so many others, when everything is over.
+    Receipt(usize, usize, usize, Receipt),
     /// A handler is told the last.
     Closed(usize, Why),
     /// Every peer has ended and reads everything, and the loop has turned often enough to notice.
@@ -113,6 +152,10 @@ impl Note {
             | Self::Gone(id)
             | Self::Called(id, ..)
             | Self::Answered(id, ..)
+            | Self::Again(id, _)
+            | Self::Asked(id, _)
+            | Self::Given(id, _)
+            | Self::Receipt(id, ..)
             | Self::Left { id, .. }
             | Self::Closed(id, _) => Some(*id),
             Self::Sleeps(_)

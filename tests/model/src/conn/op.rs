@@ -108,6 +108,10 @@ impl Decision {
             3 => Some(Answer::Panic),
             4 => Some(Answer::OpenHole),
             5..=12 => Some(Answer::Continue),
+            13 => Some(Answer::Pause),
+            14 | 15 => Some(Answer::Resume),
+            16 => Some(Answer::Shut),
+            17 | 18 => Some(Answer::Become),
             _ => None,
         }
     }
@@ -188,6 +192,18 @@ operations! {
     1: Stop {};
     /// Time passes, while the loop sleeps.
     6: Pass { length };
+    /// Somebody wakes the connection's handler.
+    4: Wake { conn };
+    /// Somebody pauses the connection.
+    1: Pause { conn };
+    /// Somebody lets it go on.
+    3: Resume { conn };
+    /// Somebody sends bytes on it.
+    4: Send { conn, size };
+    /// Somebody closes it when everything is sent.
+    1: CloseByHandle { conn };
+    /// Somebody closes it at once.
+    1: AbortByHandle { conn };
 }
 
 impl Op {

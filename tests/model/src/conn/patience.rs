@@ -7,7 +7,7 @@
 //!   Closed   only who was overdue may be closed for it
 //! ```
 
-use super::{Answer, Limits, Note, Setup, Why};
+use super::{Answer, Asked, Limits, Note, Setup, Why};
 
 /// What is known of one connection's deadlines, in nanoseconds since the start.
 #[derive(Debug, Default)]
@@ -21,6 +21,12 @@ pub(super) struct Patience {
     congested: bool,
     /// A call is under way, or over and not settled: what it has left, and whether it has read.
     left: Option<(bool, usize)>,
+    /// Somebody has sent bytes on it, and it is not settled whether that has congested it.
+    given: bool,
+    /// The application keeps the handler from reading.
+    paused: bool,
+    /// Our direction has ended.
+    shut: bool,
     finished: bool,
     /// Deadlines had passed when the last turn was over.
     overdue: Vec<Why>,
@@ -31,7 +37,7 @@ impl Patience {
     /// Follows a note on this connection, at a time.
     pub(super) fn follow(&mut self, setup: Setup, now: u64, note: &Note) -> Result<(), String> {
         let limits = setup.limits();
-        if !matches!(note, Note::Took(..) | Note::Answered(..)) {
+        if !matches!(note, Note::Took(..) | Note::Answered(..) | Note::Again(..)) {
             self.settle_call(limits, now);
         }
         let after = |limit: Option<u64>| limit.map(|limit| now + limit);
@@ -39,22 +45,26 @@ impl Patience {
             Note::Accepted(_) | Note::Received(..) => self.idle = after(limits.idle),
             Note::Left { consumed, unread, .. } => self.left = Some((*consumed, *unread)),
             Note::Answered(_, wrote, answer) => match answer {
-                Answer::Continue | Answer::Finish => {
-                    self.unsent += wrote;
-                    self.congested |= self.unsent > setup.marks().0;
-                    self.finished |= *answer == Answer::Finish;
-                    self.write = if self.unsent == 0 { None } else { self.write.or(after(limits.write)) };
-                }
                 // It is being closed.
-                _ => self.forget(),
+                Answer::Abort | Answer::Panic | Answer::OpenHole => self.forget(),
+                _ => {
+                    self.queue(setup, now, *wrote);
+                    self.finished |= *answer == Answer::Finish;
+                    self.paused = *answer == Answer::Pause || (self.paused && *answer != Answer::Resume);
+                }
             },
+            Note::Given(_, n) => {
+                self.queue(setup, now, *n);
+                self.given = true;
+            }
+            Note::Asked(_, asked) => self.ask(*asked),
             Note::Took(_, n) => {
                 self.idle = after(limits.idle);
                 self.unsent = self.unsent.saturating_sub(*n);
                 self.congested &= self.unsent > setup.marks().1;
                 self.write = if self.unsent == 0 { None } else { after(limits.write) };
             }
-            Note::Shut(_) => self.linger = Some(now + limits.linger),
+            Note::Shut(_) => self.shut = true,
             Note::Closed(_, why) => {
                 self.closed = true;
                 let early = matches!(why, Why::Idle | Why::Read | Why::Write) && !self.overdue.contains(why);
@@ -62,13 +72,39 @@ impl Patience {
             }
             _ => {}
         }
+        if self.finished && self.shut && self.linger.is_none() {
+            self.linger = Some(now + limits.linger);
+        }
         Ok(())
+    }
+
+    fn queue(&mut self, setup: Setup, now: u64, n: usize) {
+        self.unsent += n;
+        self.congested |= self.unsent > setup.marks().0;
+        let begun = self.write.or(setup.limits().write.map(|limit| now + limit));
+        self.write = begun.filter(|_| self.unsent > 0);
+    }
+
+    fn ask(&mut self, asked: Asked) {
+        match asked {
+            Asked::Wake => {}
+            Asked::Resume => self.paused = false,
+            Asked::Abort => self.forget(),
+            Asked::Pause | Asked::Close => {
+                self.paused |= asked == Asked::Pause;
+                self.finished |= asked == Asked::Close;
+                self.read = None;
+            }
+        }
     }
 
     /// What a call has left begins the time to read, when it is settled whether the handler may be called again.
     fn settle_call(&mut self, limits: Limits, now: u64) {
+        if std::mem::take(&mut self.given) && self.congested {
+            self.read = None;
+        }
         let Some((consumed, unread)) = self.left.take() else { return };
-        if unread == 0 || self.congested || self.finished {
+        if unread == 0 || self.congested || self.paused || self.finished {
             self.read = None;
         } else if consumed || self.read.is_none() {
             self.read = limits.read.map(|limit| now + limit);

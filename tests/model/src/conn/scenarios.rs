@@ -150,6 +150,61 @@ pub fn all() -> Vec<(&'static str, Program)> {
             32,
             [&connect(128)[..], &[arrive(10), TURN, arrive(10), TURN, end(), TURN, TURN]].concat(),
         ),
+        (
+            "handed_over_with_bytes_and_end",
+            0,
+            [
+                &connect(7)[..],
+                &[room(15), Op::Decide { conn: 0, consume: 100, write: 4, how: 17 }, arrive(9)],
+                &[end(), TURN, TURN],
+            ]
+            .concat(),
+        ),
+        (
+            "paused_woken_and_resumed",
+            1,
+            [
+                &connect(0)[..],
+                &[Op::Pause { conn: 0 }, Op::Wake { conn: 0 }, arrive(9), end(), TURN, TURN],
+                &[Op::Resume { conn: 0 }, room(15), TURN, TURN],
+            ]
+            .concat(),
+        ),
+        (
+            "sent_and_closed_by_handle",
+            0,
+            [
+                &connect(0)[..],
+                &[
+                    room(5),
+                    Op::Send { conn: 0, size: 13 },
+                    TURN,
+                    Op::CloseByHandle { conn: 0 },
+                    TURN,
+                    room(15),
+                    TURN,
+                ],
+            ]
+            .concat(),
+        ),
+        (
+            "direction_ended_while_congested",
+            0,
+            [
+                &connect(7)[..],
+                &[decide(14, 16), arrive(5), TURN, Op::Send { conn: 0, size: 5 }, room(15), TURN],
+            ]
+            .concat(),
+        ),
+        (
+            "aborted_by_handle_while_flushing",
+            0,
+            [&connect(1)[..], &[decide(15, 0), arrive(5), TURN, Op::Send { conn: 0, size: 5 }, TURN]]
+                .concat()
+                .into_iter()
+                .chain([Op::AbortByHandle { conn: 0 }, TURN])
+                .collect(),
+        ),
     ];
     scenarios.into_iter().map(|(name, setup, ops)| (name, Program { setup: Setup(setup), ops })).collect()
 }
