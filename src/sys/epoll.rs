@@ -26,6 +26,9 @@ impl Interest {
         // KERNEL: epoll(7): a short read proves a socket empty, but not that no FIN has arrived; RDHUP says so.
         // Level triggered it would be reported for ever to one who does not read, so it goes with `receive`.
         flags.set(EpollFlags::EPOLLRDHUP, self.receive);
+        // KERNEL: tcp(7): a receive ends at an urgent byte, although more may follow: then a short one does not prove a
+        // socket empty, and no edge comes for the rest. PRI says so. Level triggered the rest is reported anyway.
+        flags.set(EpollFlags::EPOLLPRI, self.receive && self.edge);
         flags.set(EpollFlags::EPOLLOUT, self.send);
         flags.set(EpollFlags::EPOLLET, self.edge);
         flags
@@ -58,7 +61,11 @@ impl Readiness {
     #[must_use]
     pub fn may_receive(self) -> bool {
         self.0.intersects(
-            EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR,
+            EpollFlags::EPOLLIN
+                | EpollFlags::EPOLLPRI
+                | EpollFlags::EPOLLRDHUP
+                | EpollFlags::EPOLLHUP
+                | EpollFlags::EPOLLERR,
         )
     }
 
@@ -72,6 +79,12 @@ impl Readiness {
     #[must_use]
     pub fn peer_ended(self) -> bool {
         self.0.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP)
+    }
+
+    /// An urgent byte has arrived: a receive may be short although more bytes are there.
+    #[must_use]
+    pub fn is_urgent(self) -> bool {
+        self.0.intersects(EpollFlags::EPOLLPRI)
     }
 
     /// Broken, or closed in both directions. epoll reports this whether it was asked for or not.

@@ -211,6 +211,7 @@ fn a_server_survives_running_out_of_descriptors_three_times() {
         for episode in 1..=3 {
             setrlimit(Resource::RLIMIT_NOFILE, soft, hard).expect("the limit can be raised");
             let accepts = usage.system_calls.accept.get();
+            let waits = usage.system_calls.wait.get();
             let rests = usage.metrics.accept_rests.get();
             // The limit is lowered once the clients have their sockets; those that are accepted sooner are served.
             let stuck: Vec<std::net::TcpStream> = connect_while_out_of_descriptors(&server, hard);
@@ -218,6 +219,8 @@ fn a_server_survives_running_out_of_descriptors_three_times() {
             thread::sleep(Duration::from_millis(350));
             let accepts = usage.system_calls.accept.get() - accepts;
             assert!(accepts < 16, "{accepts} tries to accept in episode {episode}");
+            let waits = usage.system_calls.wait.get() - waits;
+            assert!(waits < 64, "{waits} waits in episode {episode}");
             assert!(first.echoes(b"meanwhile"));
             setrlimit(Resource::RLIMIT_NOFILE, soft, hard).expect("the limit can be raised");
             for stream in stuck {

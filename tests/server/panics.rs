@@ -88,6 +88,36 @@ fn a_panic_in_any_call_ends_its_connection_once() {
     );
 }
 
+struct PanicsWhenWoken;
+
+impl Handler for PanicsWhenWoken {
+    fn open(&mut self, io: &mut Io<'_>) -> Flow {
+        io.handle().wake();
+        Flow::Continue
+    }
+
+    fn data(&mut self, _io: &mut Io<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    fn woken(&mut self, _io: &mut Io<'_>) -> Flow {
+        panic_quietly()
+    }
+}
+
+/// A panic of a handler that another thread has woken ends its connection, and no other.
+#[test]
+fn a_panic_when_woken_ends_its_connection() {
+    let server = Server::builder().loops(1).bind(&any_port(), |_: &Peer| PanicsWhenWoken).expect("a server");
+    for round in 1..=3 {
+        assert!(Client::connect(server.address()).is_closed());
+        let closed_by = &server.usage()[0].metrics.closed_by;
+        until("it is counted", || closed_by.panicked.get() == round);
+    }
+    server.stopper().stop();
+    server.join().expect("an orderly end");
+}
+
 struct PanicsAtTheEnd;
 
 impl Handler for PanicsAtTheEnd {

@@ -2,8 +2,8 @@
 //! or is interrupted leaves nothing behind.
 //!
 //! One receive per ready connection is the rule. It is repeated at once only when it filled all the room it had (more
-//! is probably there), or when the peer has ended its direction (so that the end is found in the same turn), and only
-//! within the budget of the turn.
+//! is probably there), or when the peer has ended its direction (so that the end is found in the same turn), or has sent
+//! an urgent byte (which cuts a receive short), and only within the budget of the turn.
 
 use std::io;
 
@@ -148,7 +148,7 @@ impl<K: Kernel> Epoll<K> {
     /// After `n` bytes of `asked`: whether to receive once more in this turn.
     #[inline]
     fn again(&mut self, current: Current, n: usize, asked: usize) {
-        let more = n == asked || current.readiness.peer_ended();
+        let more = n == asked || current.readiness.peer_ended() || current.readiness.is_urgent();
         let budget = current.budget.saturating_sub(n);
         if more && budget > 0 {
             self.batch.current = Some(Current { budget, ..current });
