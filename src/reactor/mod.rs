@@ -326,6 +326,17 @@ impl<D: Driver> Reactor<D> {
     }
 }
 
+impl<D: Driver> Drop for Reactor<D> {
+    /// A loop that is lost with connections in it leaves no handle that looks as if something came of it.
+    fn drop(&mut self) {
+        for key in self.connection_keys() {
+            if let Some(handle) = self.slots.connection(key).and_then(|it| it.handle.as_ref()) {
+                handle.retire();
+            }
+        }
+    }
+}
+
 impl<D: Driver> fmt::Debug for Reactor<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor")

@@ -54,7 +54,11 @@ impl StopWord {
     }
 }
 
-/// Stops loops, from any thread; cheap to clone.
+/// Stops loops, from any thread, their own too; cheap to clone.
+///
+/// Stopping touches atomics and calls write(2), and nothing else: no lock, no memory is asked for. So it may be called
+/// from a signal handler (signal-safety(7)), which must leave `errno` as it was. `examples/graceful.rs` does without
+/// one: a thread waits for signals.
 #[derive(Clone)]
 pub struct Stopper {
     word: Arc<StopWord>,

@@ -1,12 +1,14 @@
 //! Stopping, at every moment and with every kind of peer.
 
-use std::sync::mpsc::channel;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use linkpoll::conn::CloseReason;
-use linkpoll::net::{Accept, Server, ServerBuilder, Stopper};
+use linkpoll::net::{Accept, DialError, Loops, Server, ServerBuilder, Stopper};
 use linkpoll::reactor::{LoopOptions, Placement};
-use linkpoll::service::{Flow, Io};
+use linkpoll::service::{Flow, Handler, Io, Peer};
 
 use crate::client::{Client, PATIENCE, addresses, any_port, echo, until, within};
 use crate::recorder::{Recorder, Told};
@@ -176,5 +178,99 @@ fn a_connection_during_a_stop_is_closed() {
         for mut client in clients {
             assert!(client.is_closed());
         }
+    }
+}
+
+/// A stop that a handler gives, on the thread of the loop that is to stop, ends the server as any other, from whichever
+/// call it comes.
+#[test]
+fn a_handler_may_stop_its_own_server() {
+    type Stop = fn(&Stopper);
+    let (gracefully, at_once): (Stop, Stop) = (Stopper::stop, Stopper::stop_now);
+    for stop in [gracefully, at_once] {
+        for on_open in [true, false] {
+            let own: Arc<OnceLock<Stopper>> = Arc::default();
+            let (tell, told) = channel();
+            let maker = {
+                let own = Arc::clone(&own);
+                move |_: &Peer| Stopping { own: Arc::clone(&own), stop, on_open, tell: tell.clone() }
+            };
+            let server = hurried().bind(&any_port(), maker).expect("a server");
+            own.set(server.stopper()).expect("it is set once");
+            let mut client = Client::connect(server.address());
+            client.write(b"stop");
+            join(server);
+            assert!(client.is_closed());
+            let why = told.recv_timeout(PATIENCE).expect("the handler is told of its end");
+            assert!(matches!(why, CloseReason::Stopped | CloseReason::DrainExpired), "{why}");
+        }
+    }
+}
+
+struct Stopping {
+    own: Arc<OnceLock<Stopper>>,
+    stop: fn(&Stopper),
+    on_open: bool,
+    tell: Sender<CloseReason>,
+}
+
+impl Handler for Stopping {
+    fn open(&mut self, _io: &mut Io<'_>) -> Flow {
+        if self.on_open {
+            (self.stop)(self.own.wait());
+        }
+        Flow::Continue
+    }
+
+    fn data(&mut self, io: &mut Io<'_>) -> Flow {
+        if !self.on_open && io.input().len() >= 4 {
+            (self.stop)(self.own.wait());
+        }
+        Flow::Continue
+    }
+
+    fn closed(self: Box<Self>, why: CloseReason) {
+        drop(self.tell.send(why));
+    }
+}
+
+/// Loops that are dropped on the thread of one of them stop, and that thread does not wait for itself.
+#[test]
+fn loops_may_be_dropped_by_their_own_handler() {
+    struct Owner(Receiver<Loops>, Sender<CloseReason>);
+    impl Handler for Owner {
+        fn data(&mut self, _io: &mut Io<'_>) -> Flow {
+            Flow::Continue
+        }
+        fn woken(&mut self, _io: &mut Io<'_>) -> Flow {
+            drop(self.0.recv().expect("the test sends them"));
+            Flow::Continue
+        }
+        fn closed(self: Box<Self>, why: CloseReason) {
+            drop(self.1.send(why));
+        }
+    }
+    let loops = Loops::builder().loops(2).start().expect("loops");
+    let ((give, given), (tell, told)) = (channel(), channel());
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let dialer = loops.dialer();
+    let handle = dialer.adopt(ours, move |_: &Peer| Owner(given, tell)).expect("a socket");
+    let handle = handle.wait().expect("it is taken in");
+    give.send(loops).expect("the handler waits");
+    handle.wake();
+    drop(theirs);
+    let why = told.recv_timeout(PATIENCE).expect("it is told of its end");
+    assert!(matches!(why, CloseReason::Stopped | CloseReason::PeerEnded), "{why}");
+    for _ in 0..2 {
+        let error = dialer.dial([any_port()], |_: &Peer| Nobody).wait().expect_err("they stop");
+        assert!(matches!(error, DialError::Stopped | DialError::Failed(_)), "{error}");
+    }
+}
+
+struct Nobody;
+
+impl Handler for Nobody {
+    fn data(&mut self, _io: &mut Io<'_>) -> Flow {
+        Flow::Continue
     }
 }

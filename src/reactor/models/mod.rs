@@ -12,6 +12,7 @@ mod dial;
 mod driver;
 mod mail;
 mod metrics;
+mod receipt;
 mod sleep;
 mod stop;
 mod wake;
