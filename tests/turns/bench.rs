@@ -10,7 +10,7 @@ use std::time::Duration;
 use linkpoll::conn::CloseReason;
 use linkpoll::driver::epoll::{Epoll, EpollOptions, Socket};
 use linkpoll::net::Address;
-use linkpoll::reactor::{LoopMetrics, LoopOptions, Reactor, Turn};
+use linkpoll::reactor::{LoopMetrics, LoopOptions, Reactor, StopWord, Turn};
 use linkpoll::service::{Handler, Peer};
 use linkpoll::sync::Arc;
 
@@ -34,13 +34,18 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new(options: LoopOptions) -> Self {
+        Self::with_word(options, Arc::default())
+    }
+
+    /// A loop that shares its stop word with others.
+    pub(crate) fn with_word(options: LoopOptions, word: Arc<StopWord>) -> Self {
         let clock = Clock::new();
         let (handlers, next) = channel::<Box<dyn Handler + Send>>();
         let (notes, noted) = channel();
         let (told, reasons) = channel();
         let driver = Epoll::with_kernel(Clocked::new(clock.clone()), EpollOptions::default());
         let maker = Box::new(move |_: &Peer| next.recv().expect("a handler for each connection") as _);
-        let reactor = Reactor::new(driver.expect("a driver"), options, Arc::default(), maker);
+        let reactor = Reactor::new(driver.expect("a driver"), options, word, maker);
         let metrics = reactor.handle().metrics;
         let notes = Notes { notes, reasons: told };
         Self { reactor, clock, notes, metrics, handlers, noted, reasons }

@@ -21,11 +21,19 @@ pub(crate) struct Clock {
     asked: Arc<Counter>,
     /// Reports of the loop's bell.
     rings: Arc<Counter>,
+    /// Reports of anything else.
+    reports: Arc<Counter>,
 }
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), passed: Arc::default(), asked: Arc::default(), rings: Arc::default() }
+        Self {
+            start: Instant::now(),
+            passed: Arc::default(),
+            asked: Arc::default(),
+            rings: Arc::default(),
+            reports: Arc::default(),
+        }
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -34,6 +42,11 @@ impl Clock {
 
     fn now(&self) -> Instant {
         self.start + Duration::from_micros(self.passed.get())
+    }
+
+    /// How often the kernel has reported a connection.
+    pub(crate) fn reports(&self) -> u64 {
+        self.reports.get()
     }
 
     /// How often a sleep would have been ended by another thread.
@@ -72,6 +85,7 @@ impl Kernel for Clocked {
         let used = self.linux.wait(ready, 0)?;
         let rings = ready.iter().filter(|ready| ready.token() == BELL).count();
         self.clock.rings.add(rings as u64);
+        self.clock.reports.add((ready.len() - rings) as u64);
         Ok(used)
     }
 
