@@ -138,7 +138,7 @@ impl Bed {
         self.round += 1;
         for (index, client) in self.bystanders.iter_mut().enumerate() {
             let index = u64::try_from(index).expect("a few");
-            for size in [200_000, 30_000, 1000, 1, 0] {
+            for size in [100_000, 5000, 1, 0] {
                 let payload = payload(self.round << 8 | index, size);
                 client.echo(&payload).expect("a bystander does not notice");
             }

@@ -18,16 +18,19 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Bytes that are different at every place, and for every `kind`.
+/// Bytes that are different for every `kind`, and repeat themselves after a number that is no multiple of any block's.
 pub(crate) fn payload(kind: u64, len: usize) -> Vec<u8> {
+    const PERIOD: usize = 8191;
     let mut state = kind.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes: Vec<u8> = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
+    let mut period: Vec<u8> = Vec::with_capacity(PERIOD + 8);
+    while period.len() < PERIOD.min(len) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
+        period.extend(state.to_le_bytes());
     }
+    period.truncate(PERIOD);
+    let mut bytes = period.repeat(len.div_ceil(PERIOD));
     bytes.truncate(len);
     if let Some(first) = bytes.first_mut() {
         // Not one of the words that a handler acts on.
