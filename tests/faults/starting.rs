@@ -46,7 +46,8 @@ pub(crate) fn check(site: Site, fault: Fault) -> String {
     let server = start(&address).expect("nothing is in the way");
     let calls = counted.calls(site);
     drop((server, counted));
-    // The file's status is asked for once more when the server is up; see `a_server_without_...`.
+    // It is asked for once more when the server is up: one that cannot tell its file leaves it behind, and the next
+    // server replaces it.
     let calls = if site == Site::FileStatus { 1 } else { calls };
     assert!(calls > 0, "{site} plays no part in setting a server up");
     let before = descriptors();
