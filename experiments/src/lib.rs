@@ -9,5 +9,8 @@
 //! lab doctor    find out what this kernel and user may do
 //! ```
 
+mod any;
 #[cfg(feature = "uring")]
 pub mod uring;
+
+pub use any::{AnyDriver, Choice, DriverOptions, Transport, choose};

@@ -14,6 +14,7 @@ struct UringBed {
     completions: u32,
     buffers: u16,
     buffer_size: usize,
+    limit_receives: bool,
     lend_from: Option<usize>,
 }
 
@@ -21,8 +22,16 @@ impl Bed for UringBed {
     type Driver = Uring;
 
     fn driver(&self, memory: usize) -> Uring {
-        let Self { submissions, completions, buffers, buffer_size, lend_from } = *self;
-        let options = UringOptions { memory, submissions, completions, buffers, buffer_size, lend_from };
+        let Self { submissions, completions, buffers, buffer_size, limit_receives, lend_from } = *self;
+        let options = UringOptions {
+            memory,
+            submissions,
+            completions,
+            buffers,
+            buffer_size,
+            limit_receives,
+            lend_from,
+        };
         Uring::new(options).expect("a ring can be had")
     }
 
@@ -34,8 +43,9 @@ impl Bed for UringBed {
 const USUAL: UringBed = UringBed {
     submissions: 256,
     completions: 4096,
-    buffers: 32,
+    buffers: 64,
     buffer_size: 64 << 10,
+    limit_receives: true,
     lend_from: Some(64 << 10),
 };
 
@@ -72,4 +82,9 @@ mod lending {
 /// No send does.
 mod copying {
     linkpoll_conformance::conformance!(super::UringBed { lend_from: None, ..super::USUAL });
+}
+
+/// As on kernels that cannot limit receives.
+mod unlimited {
+    linkpoll_conformance::conformance!(super::UringBed { limit_receives: false, ..super::USUAL });
 }

@@ -23,9 +23,10 @@ use support::{Server, eventually};
 const RECEIVE: [libc::c_long; 3] = [libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_readv];
 const SEND: [libc::c_long; 3] = [libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_writev];
 #[cfg(target_arch = "x86_64")]
-const WAIT: [libc::c_long; 3] = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+const WAIT: [libc::c_long; 4] =
+    [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_io_uring_enter];
 #[cfg(not(target_arch = "x86_64"))]
-const WAIT: [libc::c_long; 2] = [libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+const WAIT: [libc::c_long; 3] = [libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_io_uring_enter];
 
 /// Calls of the loop in a window, in the order wait, receive, send, other.
 type Calls = [u64; 4];
@@ -128,10 +129,10 @@ fn round(connections: &mut [TcpStream], depth: usize, number: usize) {
 }
 
 /// Runs `rounds` on open connections and counts; a reason why nobody can, where the kernel does not say.
-fn window(trigger: &str, connections: usize, depth: usize, rounds: usize) -> Result<Window, String> {
+fn window(driver: &[&str], connections: usize, depth: usize, rounds: usize) -> Result<Window, String> {
     static TRACEPOINT: OnceLock<Result<u64, String>> = OnceLock::new();
     let tracepoint = TRACEPOINT.get_or_init(kernel::tracepoint).clone()?;
-    let mut server = Server::serve("127.0.0.1:0", &["--loops", "1", "--trigger", trigger]);
+    let mut server = Server::serve("127.0.0.1:0", &[&["--loops", "1"], driver].concat());
     let open = |_| TcpStream::connect(&server.address).unwrap();
     let mut streams: Vec<TcpStream> = (0..connections).map(open).collect();
     // Connections are accepted, memory is mapped and threads have started before the window.
@@ -166,20 +167,31 @@ fn skip(name: &str, reason: &str) {
     }
 }
 
-/// Compares the counts for one shape with both triggers.
+/// Compares the counts for one shape with both triggers of the epoll driver.
 fn compare(name: &str, connections: usize, depth: usize, rounds: usize, check: impl Fn(&Window)) {
     for trigger in ["lt", "et"] {
-        let window = match window(trigger, connections, depth, rounds) {
-            Ok(window) => window,
-            Err(reason) => return skip(&format!("system_calls::{name}"), &reason),
-        };
-        println!("{trigger}, {connections} x {depth}: {window:?}");
-        assert_eq!(window.requests, (connections * depth * rounds) as u64);
-        assert_eq!(window.counted, window.kernel, "{trigger}: {window:?}");
-        // The thread that answers has written one answer and reads again; nobody else has done anything.
-        assert_eq!((window.control, window.others), (2, 0), "{trigger}: {window:?}");
-        check(&window);
+        compare_driver(name, &["--trigger", trigger], connections, depth, rounds, &check);
     }
+}
+
+fn compare_driver(
+    name: &str,
+    driver: &[&str],
+    connections: usize,
+    depth: usize,
+    rounds: usize,
+    check: impl Fn(&Window),
+) {
+    let window = match window(driver, connections, depth, rounds) {
+        Ok(window) => window,
+        Err(reason) => return skip(&format!("system_calls::{name}"), &reason),
+    };
+    println!("{driver:?}, {connections} x {depth}: {window:?}");
+    assert_eq!(window.requests, (connections * depth * rounds) as u64);
+    assert_eq!(window.counted, window.kernel, "{driver:?}: {window:?}");
+    // The thread that answers has written one answer and reads again; nobody else has done anything.
+    assert_eq!((window.control, window.others), (2, 0), "{driver:?}: {window:?}");
+    check(&window);
 }
 
 /// At depth 1 each request costs one receive and one send, plus a share of a wait.
@@ -212,4 +224,24 @@ fn requests_that_come_together_share_their_calls() {
         assert!(send <= receive && receive < window.requests, "{window:?}");
         assert!(wait <= receive && other == 0, "{window:?}");
     });
+}
+
+/// The uring driver enters the kernel at most once a turn, and calls it for nothing else.
+#[cfg(feature = "uring")]
+#[test]
+fn a_ring_is_entered_and_nothing_else_is_called() {
+    const NAME: &str = "a_ring_is_entered_and_nothing_else_is_called";
+    let driver = ["--transport", "uring"];
+    // Once to send the reply, which completes at once, and once to sleep.
+    compare_driver(NAME, &driver, 1, 1, 500, |window| {
+        assert!(window.kernel[0] <= 2 * window.requests, "{window:?}");
+        assert_eq!(window.kernel[1..], [0; 3], "{window:?}");
+    });
+    for (connections, depth, rounds) in [(50, 1, 20), (4, 16, 50)] {
+        compare_driver(NAME, &driver, connections, depth, rounds, |window| {
+            // What comes one by one costs no more than it does with one connection.
+            assert!(window.kernel[0] <= 2 * window.requests, "{window:?}");
+            assert_eq!(window.kernel[1..], [0; 3], "{window:?}");
+        });
+    }
 }

@@ -9,12 +9,13 @@ use linkpoll::driver::epoll;
 use linkpoll::net::{Accept, Address, Server, ServerBuilder, Usage};
 use linkpoll::reactor::{Placement, Spin};
 use linkpoll::service::{Frame, FrameOptions, Framed, MakeHandler, Peer};
+use linkpoll_experiments::{DriverOptions, Transport};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::address::Address as Listen;
 use crate::affinity;
-use crate::cli::{self, Protocol, ServeArguments, ServerSpin, Transport, Trigger};
+use crate::cli::{self, Protocol, ServeArguments, ServerSpin, Trigger};
 use crate::control::{self, Stats, Syscalls};
 use crate::error::LabError;
 use crate::rlimit;
@@ -73,12 +74,15 @@ fn bind(arguments: &ServeArguments, address: &Address, requests: Requests) -> st
         cli::Accept::Least => Accept::OneLoop(Placement::LeastConnections),
         cli::Accept::ByAddress => Accept::OneLoop(Placement::ByAddress),
     };
-    let mut builder: ServerBuilder = Server::builder().spin(spin).trigger(trigger).accept(accept);
+    let mut builder: ServerBuilder = Server::builder().spin(spin).accept(accept);
     if let Some(loops) = arguments.loops {
         builder = builder.loops(usize::from(loops));
     }
-    match (arguments.transport, arguments.protocol) {
-        (Transport::Epoll, Protocol::Frame) => builder.bind(address, frame(arguments.max_message, requests)),
+    let transport = Transport::from(arguments.transport);
+    let options = DriverOptions { trigger, ..DriverOptions::default() };
+    let factory = move |_| transport.driver(&options);
+    match arguments.protocol {
+        Protocol::Frame => builder.bind_with(address, frame(arguments.max_message, requests), factory),
     }
 }
 

@@ -115,6 +115,8 @@ pub(super) struct Entry {
     pub(super) hung_up: bool,
     /// Receiving rests because the kernel has no buffer.
     pub(super) starved: bool,
+    /// Something was received since receiving was armed.
+    pub(super) fed: bool,
     /// An error was told: there is no traffic any more.
     pub(super) failed: bool,
     /// The sending direction is to be ended when nothing is left to send.
@@ -149,7 +151,6 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(key: Key, fd: OwnedFd, kind: Kind, peer: Option<Box<Address>>) -> Self {
-        let may_lend = matches!(peer.as_deref(), Some(Address::Tcp(_)));
         Self {
             key,
             fd: Some(fd),
@@ -160,6 +161,7 @@ impl Entry {
             ended: false,
             hung_up: false,
             starved: false,
+            fed: false,
             failed: false,
             shutdown: false,
             send_ended: false,
@@ -167,7 +169,7 @@ impl Entry {
             detaching: false,
             told: false,
             stale: false,
-            may_lend,
+            may_lend: matches!(peer.as_deref(), Some(Address::Tcp(_))),
             copied: 0,
             sent: 0,
             out: Chain::new(),

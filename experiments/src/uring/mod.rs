@@ -59,10 +59,13 @@ pub struct UringOptions {
     pub submissions: u32,
     /// Entries of the completion queue. What does not fit is kept by the kernel, at a price. Default: 4096.
     pub completions: u32,
-    /// The most buffers that are with the kernel at a time; they take at most a quarter of the memory. Default: 32.
+    /// The most buffers that are with the kernel at a time; they take at most a quarter of the memory. Default: 64.
     pub buffers: u16,
     /// Bytes of a buffer. Default: 64 KiB.
     pub buffer_size: usize,
+    /// Whether a receive ends, to be armed again behind those of others, when it has taken a quarter of the buffers. It
+    /// cannot before Linux 6.17. Default: true.
+    pub limit_receives: bool,
     /// A send with a piece of so many bytes lends its memory to the kernel (`SEND_ZC`), until four loans in a row on a
     /// connection were copied after all. `None`: nothing is lent. Default: 64 KiB.
     pub lend_from: Option<usize>,
@@ -74,10 +77,26 @@ impl Default for UringOptions {
             memory: 1 << 30,
             submissions: 256,
             completions: 4096,
-            buffers: 32,
+            buffers: 64,
             buffer_size: 64 << 10,
+            limit_receives: true,
             lend_from: Some(64 << 10),
         }
+    }
+}
+
+impl UringOptions {
+    /// The number of buffers, and the bytes of each.
+    fn shape(&self) -> (u16, usize) {
+        let size = self.buffer_size.clamp(4 << 10, 1 << 20);
+        let quarter = u16::try_from(self.memory / 4 / size).unwrap_or(u16::MAX);
+        (self.buffers.min(quarter.max(2)).max(1), size)
+    }
+
+    /// The bytes after which a receive ends; 0 for no limit.
+    fn receive_limit(&self) -> usize {
+        let (count, size) = self.shape();
+        if self.limit_receives { usize::from(count / 4).max(1) * size } else { 0 }
     }
 }
 
@@ -123,11 +142,15 @@ pub struct Uring<R: Ring = KernelRing> {
     backlog: Vec<Completion>,
     at: usize,
     /// Entries whose operations are to be brought in line with their state.
-    stale: Vec<Id>,
+    stale: VecDeque<Id>,
+    /// Receives that may still be queued before the next wait.
+    arms: usize,
+    /// Of the stale entries, those that have received something since they were armed: they come last.
+    fed: Vec<Id>,
     /// Entries with something to send.
     listed: Vec<Id>,
-    /// Entries that wait for a buffer.
-    starved: Vec<Id>,
+    /// Entries that wait for a buffer, the one that has waited longest first.
+    starved: VecDeque<Id>,
     /// Entries that are received from again, with early arrivals.
     resumed: Vec<Id>,
     /// Closed entries whose operations have not ended.
@@ -164,9 +187,7 @@ impl<R: Ring> Uring<R> {
         }
         let bell = EventBell::new()?;
         let pool = PoolOptions { limit: options.memory, bell: Some(Box::new(bell.clone())) };
-        let size = options.buffer_size.clamp(4 << 10, 1 << 20);
-        let quarter = u16::try_from(options.memory / 4 / size).unwrap_or(u16::MAX);
-        let count = options.buffers.min(quarter).max(2).min(options.buffers.max(1));
+        let (count, size) = options.shape();
         Ok(Self {
             options,
             calls: Arc::default(),
@@ -180,9 +201,11 @@ impl<R: Ring> Uring<R> {
             events: VecDeque::new(),
             backlog: Vec::new(),
             at: 0,
-            stale: Vec::new(),
+            stale: VecDeque::new(),
+            arms: 0,
+            fed: Vec::new(),
             listed: Vec::new(),
-            starved: Vec::new(),
+            starved: VecDeque::new(),
             resumed: Vec::new(),
             ending: Vec::new(),
             ring,
@@ -350,6 +373,7 @@ impl<R: Ring> Driver for Uring<R> {
         let busy = !(self.events.is_empty()
             && self.resumed.is_empty()
             && self.backlog.is_empty()
+            && self.stale.is_empty()
             && self.ending.is_empty());
         let sleep = match timeout {
             _ if busy => Sleep::Look,

@@ -11,6 +11,8 @@ use super::entry::{Incoming, Outgoing, What};
 use super::ring::{Completion, Operation, Ring, Sleep};
 use super::tag::{Class, Id, Tag};
 
+/// Receives that may be queued between two waits, however few buffers there are.
+const FEWEST_ARMS: usize = 8;
 /// Enters in a row for completions that do not fit into their queue; the rest comes with the next wait.
 const MOST_FLUSHES: usize = 64;
 
@@ -21,7 +23,7 @@ impl<R: Ring> Uring<R> {
             && !entry.stale
         {
             entry.stale = true;
-            self.stale.push(id);
+            self.stale.push_back(id);
         }
     }
 
@@ -31,11 +33,21 @@ impl<R: Ring> Uring<R> {
         if !self.bell_armed {
             self.arm_bell()?;
         }
-        // What finds no room comes again with the next wait.
+        // A receive that is queued takes a buffer on the spot where bytes are waiting, and half of the buffers are left
+        // to those that are under way. More would find none, and come again and again.
+        self.arms = (self.buffers.with_kernel() / 2).max(FEWEST_ARMS);
+        // What finds no room, or no buffer, comes again with the next wait.
         for _ in 0..self.stale.len() {
-            let Some(id) = self.stale.pop() else { break };
-            self.bring_in_line(id)?;
+            let Some(id) = self.stale.pop_front() else { break };
+            match self.entries.get(id) {
+                Some(entry) if entry.fed && entry.incoming == Incoming::Idle => self.fed.push(id),
+                _ => self.bring_in_line(id)?,
+            }
         }
+        for index in 0..self.fed.len() {
+            self.bring_in_line(self.fed[index])?;
+        }
+        self.fed.clear();
         self.submit_sends()
     }
 
@@ -67,6 +79,17 @@ impl<R: Ring> Uring<R> {
             self.cancel_outgoing(id)?;
         }
         let Some(step) = step else { return Ok(()) };
+        if step == Incoming::Armed(What::Receive) {
+            if self.buffers.with_kernel() == 0 {
+                self.starve(id);
+                return Ok(());
+            }
+            if self.arms == 0 {
+                self.mark_stale(id);
+                return Ok(());
+            }
+            self.arms -= 1;
+        }
         if !self.make_room(0)? {
             self.mark_stale(id);
             return Ok(());
@@ -89,6 +112,7 @@ impl<R: Ring> Uring<R> {
         // SAFETY: the descriptor is closed only when the entry's operations have ended.
         unsafe { self.ring.queue(operation, tag) };
         entry.incoming = step;
+        entry.fed = false;
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "a completion carries a new descriptor as a number")]
 
 use std::io;
+use std::mem;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use linkpoll::buffer::{AllocError, Segment};
@@ -37,14 +38,16 @@ impl<R: Ring> Uring<R> {
             Err(AllocError::Exhausted { .. }) if self.buffers.with_kernel() == 0 => return,
             // No bell tells when the system has memory again.
             Err(error) if self.buffers.with_kernel() == 0 => {
-                for id in std::mem::take(&mut self.starved) {
+                for id in mem::take(&mut self.starved) {
                     self.fail(id, error.into());
                 }
                 return;
             }
             _ => {}
         }
-        while let Some(id) = self.starved.pop() {
+        // The others wait on: all of them would be armed in each turn to find nothing.
+        for _ in 0..self.buffers.with_kernel().div_ceil(2) {
+            let Some(id) = self.starved.pop_front() else { break };
             if let Some(entry) = self.entries.get_mut(id) {
                 entry.starved = false;
                 entry.hung_up = false;
@@ -97,10 +100,7 @@ impl<R: Ring> Uring<R> {
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => None,
             libc::ENOBUFS => {
                 self.statistics.starvations += 1;
-                if let Some(entry) = self.entries.get_mut(id) {
-                    entry.starved = true;
-                    self.starved.push(id);
-                }
+                self.starve(id);
                 None
             }
             0 => self.ended(id, End::Eof),
@@ -108,10 +108,21 @@ impl<R: Ring> Uring<R> {
         }
     }
 
+    /// Lets a connection rest until there is a buffer for it.
+    pub(super) fn starve(&mut self, id: Id) {
+        if let Some(entry) = self.entries.get_mut(id)
+            && !mem::replace(&mut entry.starved, true)
+        {
+            self.starved.push_back(id);
+            self.mark_stale(id);
+        }
+    }
+
     /// Bytes have arrived.
     #[inline]
     fn arrived(&mut self, id: Id, segment: Segment) -> Option<Event<Socket>> {
         let entry = self.entries.get_mut(id)?;
+        entry.fed = true;
         if !entry.tells() || entry.early.is_some() {
             // Those of a closed or broken connection are dropped.
             if entry.detaching || !(entry.ending || entry.failed) {

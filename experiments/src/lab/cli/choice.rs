@@ -10,13 +10,24 @@ use clap::ValueEnum;
 pub(crate) enum Transport {
     /// Readiness through epoll
     Epoll,
+    /// Completions of io_uring
+    #[cfg(feature = "uring")]
+    Uring,
+}
+
+impl From<Transport> for linkpoll_experiments::Transport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Epoll => Self::Epoll,
+            #[cfg(feature = "uring")]
+            Transport::Uring => Self::Uring,
+        }
+    }
 }
 
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Epoll => "epoll",
-        })
+        f.write_str(linkpoll_experiments::Transport::from(*self).name())
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::ptr::{self, NonNull};
 
 use io_uring::squeue::{Entry, Flags};
@@ -35,6 +36,8 @@ pub struct KernelRing {
     pieces_used: usize,
     messages: Box<[libc::msghdr]>,
     messages_used: usize,
+    /// Bytes after which a receive ends.
+    limit: u32,
 }
 
 impl KernelRing {
@@ -59,6 +62,7 @@ impl KernelRing {
         {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel's io_uring is too old"));
         }
+        let limit = if knows_limits()? { u32::try_from(options.receive_limit()).unwrap_or(0) } else { 0 };
         let buffers = BufferRing::register(&ring, options.buffers.clamp(1, 1 << 15).next_power_of_two())?;
         let entries = ring.params().sq_entries() as usize;
         // SAFETY: all-zero is a valid msghdr: no name, no pieces, no control data.
@@ -71,6 +75,7 @@ impl KernelRing {
             pieces_used: 0,
             messages: vec![message; entries].into(),
             messages_used: 0,
+            limit,
         })
     }
 
@@ -119,7 +124,7 @@ impl KernelRing {
             Operation::Accept(fd) => {
                 opcode::AcceptMulti::new(raw(fd)).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK).build()
             }
-            Operation::Receive(fd) => opcode::RecvMulti::new(raw(fd), GROUP).build(),
+            Operation::Receive(fd) => receive(raw(fd), self.limit),
             Operation::Send(fd, chain) => self.send(raw(fd), chain),
             Operation::Lend(fd, chain) => self.lend(raw(fd), chain),
             Operation::Room(fd) => poll(fd, libc::POLLOUT).build(),
@@ -131,6 +136,29 @@ impl KernelRing {
             Operation::CancelAll => quiet(opcode::AsyncCancel2::new(CancelBuilder::any()).build()),
         }
     }
+}
+
+/// A multishot receive that ends when so many bytes have come; 0 for no limit.
+///
+/// KERNEL: since 6.17 (`IORING_RECV_MSHOT_LIM`); before, the limit is refused with `EINVAL`. The crate has no way to
+/// set it.
+fn receive(fd: Fd, limit: u32) -> Entry {
+    let entry = opcode::RecvMulti::new(fd, GROUP).build();
+    // SAFETY: an entry is the kernel's structure of 64 bytes of plain data, without padding.
+    let mut raw: [u8; 64] = unsafe { mem::transmute(entry) };
+    raw[44..48].copy_from_slice(&limit.to_ne_bytes());
+    // SAFETY: as above.
+    unsafe { mem::transmute(raw) }
+}
+
+/// Whether receives can be limited.
+fn knows_limits() -> io::Result<bool> {
+    let (socket, _peer) = UnixStream::pair()?;
+    let mut ring = IoUring::new(2)?;
+    // SAFETY: the receive names no memory, and the socket outlives it: without a group of buffers it fails at once.
+    unsafe { ring.submission().push(&receive(Fd(socket.as_raw_fd()), 1)) }.map_err(io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    Ok(ring.completion().next().is_some_and(|completion| completion.result() != -libc::EINVAL))
 }
 
 /// The one piece of a chain that has one.
