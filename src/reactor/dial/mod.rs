@@ -231,6 +231,13 @@ impl<D: Driver> Reactor<D> {
         }
         self.wheel.disarm(key.slot());
         let Some(Entry::Connecting(connecting)) = self.slots.vacate(key) else { return };
+        if self.has_most_connections() {
+            // Others have come about since it was begun.
+            self.slots.insert(key, Entry::Closing(Closing::Dial));
+            self.driver.close(key);
+            self.metrics.dials_failed.add(1);
+            return connecting.join.promise.fulfil(Err(DialError::Full));
+        }
         self.metrics.opened.add(1);
         self.join(key, connecting.address, Luggage::default(), connecting.join);
     }
