@@ -46,6 +46,21 @@ fn every_way_of_accepting_serves() {
 }
 
 #[test]
+fn peers_that_never_read_stand_beside_a_load() {
+    let server = Server::serve(TCP, &["--loops", "1"]);
+    let shape = ["--connections", "2", "--rate", "1000", "--duration", "200ms"];
+    assert!(report(&server.load(&shape).output().unwrap())["stalled"].is_null());
+    let stalled = [&shape[..], &["--stalled", "3", "--stalled-bytes", "64M"]].concat();
+    let report = report(&server.load(&stalled).output().unwrap());
+    assert_eq!(report["requests"], 200);
+    let (stalled, offered) = (&report["stalled"], (64 << 20) / 1028 * 1028);
+    assert_eq!((&stalled["connections"], &stalled["offered"]), (&3.into(), &offered.into()), "{report}");
+    // The server has stopped to receive from them, and keeps them.
+    let taken = stalled["most_taken"].as_u64().unwrap();
+    assert!((100_000..32 << 20).contains(&taken) && stalled["ended"] == 0, "{report}");
+}
+
+#[test]
 fn a_signal_under_load_drains_and_ends_with_0() {
     for (connections, depth) in [("1", "1"), ("50", "4"), ("300", "1")] {
         let mut server = Server::serve(TCP, &[]);

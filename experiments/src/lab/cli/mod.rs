@@ -13,10 +13,16 @@ use clap::{Args, Parser, Subcommand};
 use crate::address::Address;
 use crate::affinity::CpuList;
 pub(crate) use choice::{Accept, LoadSpin, Protocol, Selected, ServerSpin, Transport, Trigger, Variant};
-use number::{duration, rate, whole};
+use number::{bytes, duration, rate, whole};
 
 /// Bytes in 1 GiB: no request of a load is larger.
 const LARGEST_SIZE: u64 = 1 << 30;
+
+/// How peers that never read are measured.
+const STALLED_HELP: &str = "\
+Peers that never read: what they cost the others is the ratio of p99 with and without them, in alternation:
+  lab load --connect ADDR --connections 100
+  lab load --connect ADDR --connections 100 --stalled 20 --stalled-bytes 64M";
 
 /// What the arguments ask for.
 #[derive(Debug)]
@@ -51,6 +57,7 @@ pub(crate) enum Command {
     /// Serve one transport until SIGINT or SIGTERM
     Serve(ServeArguments),
     /// Drive a server and verify every reply
+    #[command(after_help = STALLED_HELP)]
     Load(LoadArguments),
     /// Find out what this kernel and user may do
     Doctor(DoctorArguments),
@@ -135,6 +142,13 @@ pub(crate) struct LoadArguments {
     /// How long to run before measuring
     #[arg(long, default_value = "200ms", value_parser = humantime::parse_duration)]
     pub(crate) warmup: Duration,
+    /// Connections beside these that send requests and never read a reply; they have sent what the server takes before
+    /// it is measured
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = |text: &str| whole::<u32>(text, 0, u32::MAX.into()), allow_negative_numbers = true)]
+    pub(crate) stalled: u32,
+    /// What each of them offers, in bytes, or with K, M or G
+    #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = bytes, allow_negative_numbers = true)]
+    pub(crate) stalled_bytes: u64,
     /// Requests per second over all connections; without it, as fast as replies come
     #[arg(long, value_name = "R", value_parser = rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<f64>,
@@ -235,6 +249,8 @@ mod tests {
             ("load --connect 127.0.0.1:1 --connections 0", "connections"),
             ("load --connect 127.0.0.1:1 --depth 0", "depth"),
             ("load --connect 127.0.0.1:1 --rate -5", "-5"),
+            ("load --connect 127.0.0.1:1 --stalled -1", "stalled"),
+            ("load --connect 127.0.0.1:1 --stalled-bytes 5T", "5T"),
             ("load --connect 127.0.0.1:1 --rate nan", "rate"),
             ("load --connect 127.0.0.1:1 --duration 0s", "no time"),
             ("load --connect 127.0.0.1:1 --duration soon", "soon"),

@@ -15,6 +15,17 @@ pub(super) fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Resul
         .ok_or_else(|| format!("not a whole number from {least} to {most}"))
 }
 
+/// A number of bytes, perhaps in KiB, MiB or GiB.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.into_iter().find_map(|(name, bits)| Some((text.strip_suffix(name)?, bits)));
+    let (number, bits) = unit.unwrap_or((text, 0));
+    let number: Option<u64> = number.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(1 << bits))
+        .ok_or_else(|| format!("`{text}` is no number of bytes, such as 65536, 64K, 64M or 1G"))
+}
+
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 1e9 => Ok(rate),

@@ -16,7 +16,7 @@ use crate::rlimit;
 /// # Errors
 /// Too few file descriptors, or whatever ends the load early.
 pub(crate) fn run(arguments: &LoadArguments) -> Result<(), LabError> {
-    rlimit::ensure(u64::from(arguments.connections))?;
+    rlimit::ensure(u64::from(arguments.connections) + u64::from(arguments.stalled))?;
     // Hidden where standard error is no terminal.
     let bar = ProgressBar::new_spinner().with_message("connecting");
     bar.enable_steady_tick(Duration::from_millis(200));

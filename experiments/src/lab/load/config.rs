@@ -1,11 +1,17 @@
 //! What a load does.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::error::LoadError;
+use super::stalled::StalledShape;
 use crate::address::Address;
 use crate::cli::{LoadArguments, LoadSpin};
+
+/// Without any reply for so long, with requests in flight, the load gives up. So long it waits for a connection.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a load does.
 #[derive(Clone, Debug)]
@@ -14,6 +20,8 @@ pub(crate) struct Config {
     pub(crate) address: Address,
     /// How many connections and requests, and how large.
     pub(crate) shape: Shape,
+    /// Peers beside the measured ones that never read.
+    pub(crate) stalled: StalledShape,
     /// Time before the measurement.
     pub(crate) warmup: Duration,
     /// Time during which requests are started; their replies are awaited.
@@ -22,6 +30,18 @@ pub(crate) struct Config {
     pub(crate) rate: Option<f64>,
     /// Whether waiting polls before it sleeps.
     pub(crate) spin: LoadSpin,
+}
+
+impl Config {
+    /// Opens the connection `number`, counted from 0 over all of them. Waits for it for as long as for a reply.
+    pub(super) fn open(&self, number: usize) -> Result<OwnedFd, LoadError> {
+        self.address.connect(PATIENCE).map_err(|source| LoadError::Connect {
+            address: self.address.clone(),
+            number: u32::try_from(number + 1).unwrap_or(u32::MAX),
+            of: self.shape.connections.saturating_add(self.stalled.connections),
+            source,
+        })
+    }
 }
 
 /// How many connections, how many requests in flight on each, and the payload of a request in bytes.
@@ -38,6 +58,7 @@ impl From<&LoadArguments> for Config {
         Self {
             address: arguments.connect.clone(),
             shape: Shape { connections: arguments.connections, depth: arguments.depth, size },
+            stalled: StalledShape { connections: arguments.stalled, bytes: arguments.stalled_bytes },
             warmup: arguments.warmup,
             duration: arguments.duration,
             rate: arguments.rate,

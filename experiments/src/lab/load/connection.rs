@@ -43,6 +43,16 @@ impl Connection {
         self.started.push_back(at);
     }
 
+    /// Has this many more requests to send, whose replies nobody waits for.
+    pub(crate) fn offer(&mut self, requests: u64) {
+        self.issued += requests;
+    }
+
+    /// The bytes sent so far.
+    pub(crate) fn sent_bytes(&self, pattern: &Pattern) -> u64 {
+        self.sent.frame * pattern.frame_length() as u64 + self.sent.offset as u64
+    }
+
     /// Sends what was issued, as many requests in one call as `buffer` holds, until the socket is full.
     /// Returns whether everything was sent.
     pub(crate) fn flush(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> Result<bool, LoadError> {

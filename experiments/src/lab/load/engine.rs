@@ -7,19 +7,18 @@ use hdrhistogram::Histogram;
 use nix::errno::Errno;
 
 use super::Phase;
-use super::config::Config;
+use super::config::{Config, PATIENCE};
 use super::connection::Connection;
 use super::error::LoadError;
 use super::pattern::Pattern;
 use super::poller::{Poller, Ready};
 use super::report::Report;
 use super::schedule::Schedule;
+use super::stalled::Stalled;
 use crate::cli::LoadSpin;
 
 /// Bytes sent or received with one call.
 const BUFFER: usize = 256 << 10;
-/// Without any reply for so long, with requests in flight, the load gives up. So long it waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// An adaptive load polls for so long after the last reply before it sleeps: several round trips of a server that
 /// polls too, and no more than a wake-up costs one that sleeps.
 const ADAPTIVE: Duration = Duration::from_micros(100);
@@ -38,6 +37,7 @@ enum Pace {
 pub(crate) struct Load {
     poller: Poller,
     connections: Vec<Connection>,
+    stalled: Stalled,
     pattern: Pattern,
     buffer: Vec<u8>,
     depth: usize,
@@ -56,29 +56,29 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Opens the connections, one after the other.
+    /// Opens the connections, one after the other, and lets those that never read offer what is taken of them.
     ///
     /// # Errors
     /// The first one that fails.
     pub(crate) fn connect(config: &Config) -> Result<Self, LoadError> {
-        let poller = Poller::new().map_err(LoadError::system("epoll_create1"))?;
+        let mut poller = Poller::new().map_err(LoadError::system("epoll_create1"))?;
         let depth = config.shape.depth as usize;
         let mut connections = Vec::with_capacity(config.shape.connections as usize);
-        for number in 0..config.shape.connections {
-            let socket = config.address.connect(PATIENCE).map_err(|source| LoadError::Connect {
-                address: config.address.clone(),
-                number: number + 1,
-                of: config.shape.connections,
-                source,
-            })?;
-            poller.add(&socket, connections.len()).map_err(LoadError::system("epoll_ctl"))?;
-            connections.push(Connection::new(connections.len(), socket, depth));
+        for number in 0..config.shape.connections as usize {
+            let socket = config.open(number)?;
+            poller.add(&socket, number).map_err(LoadError::system("epoll_ctl"))?;
+            connections.push(Connection::new(number, socket, depth));
         }
+        let pattern = Pattern::new(config.shape.size);
+        let mut buffer = vec![0; BUFFER];
+        let mut stalled = Stalled::connect(config, connections.len(), &pattern, &poller)?;
+        stalled.settle(&pattern, &mut poller, &mut buffer)?;
         Ok(Self {
             poller,
             connections,
-            pattern: Pattern::new(config.shape.size),
-            buffer: vec![0; BUFFER],
+            stalled,
+            pattern,
+            buffer,
             depth,
             rate: config.rate,
             spin: config.spin,
@@ -116,7 +116,7 @@ impl Load {
         self.drive(duration)?;
         let elapsed = Duration::from_nanos(self.last_progress.saturating_sub(start));
         progress(Phase::End);
-        Ok(Report::new(&self.latencies, elapsed, self.bytes))
+        Ok(Report::new(&self.latencies, elapsed, self.bytes, self.stalled.report(&self.pattern)))
     }
 
     fn now(&self) -> u64 {
@@ -189,6 +189,9 @@ impl Load {
     }
 
     fn serve(&mut self, ready: Ready, pace: &Pace) -> Result<(), LoadError> {
+        if self.stalled.has(ready.token) {
+            return self.stalled.offer(ready.token, &self.pattern, &self.poller, &mut self.buffer);
+        }
         if ready.send {
             self.flush(ready.token)?;
         }

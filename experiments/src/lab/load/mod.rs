@@ -11,12 +11,14 @@ mod pattern;
 mod poller;
 mod report;
 mod schedule;
+mod stalled;
 
 pub(crate) use config::{Config, Shape};
 pub(crate) use engine::Load;
 pub(crate) use error::LoadError;
 pub(crate) use poller::Poller;
 pub(crate) use report::Report;
+pub(crate) use stalled::StalledShape;
 
 /// Where a run of the load has got to. Nothing is in flight when [`Phase::Begin`] and [`Phase::End`] are told, so
 /// counters read then belong to exactly the requests of the report.

@@ -40,6 +40,16 @@ impl Poller {
         self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token as u64))
     }
 
+    /// Watches `socket` for room to send only, whatever there is to receive.
+    pub(crate) fn add_sender(&self, socket: &OwnedFd, token: usize) -> Result<(), Errno> {
+        self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLOUT, token as u64))
+    }
+
+    /// Watches `socket` no longer.
+    pub(crate) fn remove(&self, socket: &OwnedFd) -> Result<(), Errno> {
+        self.epoll.delete(socket)
+    }
+
     /// Also watches for room to send, or no longer.
     pub(crate) fn watch_send(&self, socket: &OwnedFd, token: usize, on: bool) -> Result<(), Errno> {
         let flags = if on { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };

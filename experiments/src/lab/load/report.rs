@@ -6,6 +6,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::stalled::StalledReport;
+
 /// What a load measured. Every request counted here was answered, and every byte of its reply verified.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
@@ -22,10 +24,18 @@ pub(crate) struct Report {
     pub(crate) errors: u64,
     /// Bytes of the replies, length prefixes included.
     pub(crate) bytes: u64,
+    /// The peers that never read, if there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stalled: Option<StalledReport>,
 }
 
 impl Report {
-    pub(crate) fn new(latencies: &Histogram<u64>, elapsed: Duration, bytes: u64) -> Self {
+    pub(crate) fn new(
+        latencies: &Histogram<u64>,
+        elapsed: Duration,
+        bytes: u64,
+        stalled: Option<StalledReport>,
+    ) -> Self {
         let (requests, seconds) = (latencies.len(), elapsed.as_secs_f64());
         Self {
             requests,
@@ -38,6 +48,7 @@ impl Report {
             max_ns: latencies.max(),
             errors: 0,
             bytes,
+            stalled,
         }
     }
 }
@@ -59,6 +70,7 @@ impl fmt::Display for Report {
             us(self.p99_9_ns),
             us(self.max_ns)
         )?;
-        write!(f, "errors     {}\nbytes      {}", self.errors, self.bytes)
+        write!(f, "errors     {}\nbytes      {}", self.errors, self.bytes)?;
+        self.stalled.iter().try_for_each(|stalled| write!(f, "\n{stalled}"))
     }
 }

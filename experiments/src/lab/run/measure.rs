@@ -10,7 +10,7 @@ use super::statistics::median;
 use crate::cli::{Transport, Variant};
 use crate::control::{Stats, Syscalls};
 use crate::error::LabError;
-use crate::load::{Config, Load, Phase, Report, Shape};
+use crate::load::{Config, Load, Phase, Report, Shape, StalledShape};
 
 /// What a window was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -139,6 +139,7 @@ impl Entrant {
     ) -> Result<Self, LabError> {
         let mut server = Server::start(&contestant, cpu)?;
         let config = Config {
+            stalled: StalledShape::default(),
             address: server.address.clone(),
             shape: stage.shape,
             warmup: plan.warmup,
