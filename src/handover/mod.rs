@@ -4,6 +4,7 @@
 //! * `SleepFlag`: the owner says that it is about to sleep, a pusher that sees it wakes the owner, and no wake-up
 //!   is lost or sent twice.
 //! * `Signal`: a message without content that is under way at most once, and costs no allocation.
+//! * `SleepSet`: several threads that sleep, one of which is woken.
 //! * `Tray`: parcels that go out and come back, without an allocation.
 //! * `WakerSlot`: where one task or thread leaves its waker, to be woken when there are news.
 //! * `Queue`: messages for an owner that is woken by something else.
@@ -36,6 +37,7 @@ mod push_list;
 mod queue;
 mod signal;
 mod sleep_flag;
+mod sleep_set;
 mod tray;
 mod waker_slot;
 
@@ -45,6 +47,7 @@ pub(crate) use push_list::{Linked, PushList};
 pub(crate) use queue::Queue;
 pub(crate) use signal::Signal;
 pub(crate) use sleep_flag::SleepFlag;
+pub(crate) use sleep_set::SleepSet;
 pub(crate) use tray::{Parcel, Tray, WayBack};
 pub(crate) use waker_slot::WakerSlot;
 

@@ -125,7 +125,6 @@ impl<T: Send, X> WayBack<T, X> {
 
     /// What the tray was made with.
     #[inline]
-    #[expect(dead_code, reason = "calls are not made off the loop yet")]
     pub(crate) fn extra(&self) -> &X {
         &self.0.extra
     }

@@ -7,7 +7,7 @@ use super::Reactor;
 use super::stop::Level;
 use crate::conn::{Act, CloseReason, Hold, Phase};
 use crate::driver::{Driver, Key};
-use crate::service::{Flow, Handler, Io, Local};
+use crate::service::{Flow, Handler, Io};
 use crate::trace::event;
 
 /// A message that misses this many bytes is received into a block of its own by drivers that do so.
@@ -54,7 +54,9 @@ impl<D: Driver> Reactor<D> {
 
     /// Does what handlers have put off until now.
     pub(super) fn end_turn(&mut self) {
-        self.locals.each().for_each(Local::end_turn);
+        if self.locals.len() > 0 {
+            self.end_turn_of_locals();
+        }
         for run in std::mem::take(&mut self.turn_ends) {
             self.guard(|_| run());
         }

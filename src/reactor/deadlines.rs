@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use super::Reactor;
 use crate::driver::Driver;
+use crate::service::PATIENCE;
 
 impl<D: Driver> Reactor<D> {
     /// The time until the first deadline.
     pub(super) fn until_deadline(&self) -> Option<Duration> {
         let resting = self.resting.front().map(|(at, _)| *at);
-        let first = [self.wheel.next(), resting, self.drain_until].into_iter().flatten().min()?;
-        Some(first.saturating_duration_since(self.driver.now()))
+        let first = [self.wheel.next(), resting, self.drain_until].into_iter().flatten().min();
+        let rest = first.map(|first| first.saturating_duration_since(self.driver.now()));
+        if self.locals.is_waiting() {
+            return Some(rest.map_or(PATIENCE, |rest| rest.min(PATIENCE)));
+        }
+        rest
     }
 
     pub(super) fn meet_deadlines(&mut self) {

@@ -25,4 +25,12 @@ impl<D: Driver> Reactor<D> {
         self.visited = keys;
         true
     }
+
+    /// Has the locals do what they have collected.
+    #[cold]
+    pub(super) fn end_turn_of_locals(&mut self) {
+        let (driver, now) = (&self.driver, &mut self.now);
+        let mut clock = || *now.get_or_insert_with(|| driver.now());
+        self.locals.each().for_each(|local| local.end_turn(&mut clock));
+    }
 }

@@ -1,8 +1,7 @@
 //! One call that is not answered at once, and the way of its answer.
 
-#![expect(dead_code, reason = "calls are not made off the loop yet")]
-
-use super::{Codec, Service, Unanswered};
+use super::pool::Job;
+use super::{Codec, Reply, Service, Unanswered};
 use crate::driver::Key;
 use crate::handover::{Parcel, WayBack};
 
@@ -46,4 +45,24 @@ pub(super) fn answer<C: Codec>(home: &Home<C>, mut call: Boxed<C>, tag: C::Tag, 
     content.tag = Some(tag);
     content.answer = Some(answer);
     drop(home.put(call));
+}
+
+/// A call that is made off the loop.
+impl<C: Codec> Job for Parcel<Call<C>> {
+    fn run(mut self: Box<Self>) {
+        let Call { home, tag, message, .. } = self.open();
+        if let (Some(home), Some(tag), Some(message)) = (home.take(), tag.take(), message.take())
+            && let Some(service) = home.extra()
+        {
+            service.call(message, Reply::away(&home, self, tag));
+        }
+    }
+
+    fn abandon(mut self: Box<Self>) {
+        let Call { home, tag, message, .. } = self.open();
+        drop(message.take());
+        if let (Some(home), Some(tag)) = (home.take(), tag.take()) {
+            answer(&home, self, tag, Err(Unanswered::Dropped));
+        }
+    }
 }

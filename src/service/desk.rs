@@ -4,7 +4,7 @@ use super::call::{Answer, Boxed, Call, Caller, Home, Shop};
 use super::lane::Lane;
 use super::local::Locals;
 use super::window::Window;
-use super::{Codec, HandlerError, Unanswered};
+use super::{Codec, HandlerError, Unanswered, WorkPool};
 use crate::buffer::SegmentWriter;
 use crate::conn::Door;
 use crate::driver::Key;
@@ -100,7 +100,7 @@ impl<C: Codec> Desk<C> {
 
     /// As [`open`](Self::open), for a call that is being made on the loop.
     pub(super) fn put_off(&mut self, locals: &mut Locals, door: &dyn Door) -> (Home<C>, Boxed<C>) {
-        let lane = self.enter(locals, door, || None);
+        let lane = self.enter(locals, door, || (None, None));
         let call = Call { from: self.open(), tag: None, message: None, answer: None, home: None };
         (lane.home(), lane.pack(call))
     }
@@ -110,11 +110,14 @@ impl<C: Codec> Desk<C> {
         &mut self,
         locals: &'l mut Locals,
         door: &dyn Door,
-        shop: impl FnOnce() -> Shop<C>,
+        workers: impl FnOnce() -> (Shop<C>, Option<WorkPool>),
     ) -> &'l mut Lane<C> {
         let place = match self.part {
             Some(part) => part.place,
-            None => locals.place(self.service, || Box::new(Lane::new(door.waker(), shop()))),
+            None => locals.place(self.service, || {
+                let (shop, pool) = workers();
+                Box::new(Lane::<C>::new(door.waker(), shop, pool))
+            }),
         };
         let lane: &mut Lane<C> =
             locals.get(place).unwrap_or_else(|| unreachable!("a service's number is of one kind of lane"));

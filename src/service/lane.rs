@@ -3,14 +3,23 @@
 //! Calls go out, one box each, to whoever answers them, and the boxes come back with the answers into the lane's tray.
 //! The loop looks at the tray once a turn, and calls the handler of each connection that has answers there, once for
 //! all of them; so what they write leaves in one piece.
+//!
+//! Calls for a pool are collected until the end of the turn, from all connections, and handed over at once. While calls
+//! wait that no worker has come for, the loop looks again after a [while](PATIENCE) at the latest: if none was begun in
+//! the meantime, those workers that are awake are in slow calls, and another one is woken.
 
 use std::cmp::Reverse;
+use std::time::{Duration, Instant};
 
-use super::Codec;
 use super::call::{Answer, Boxed, Call, Caller, Home, Shop};
-use super::local::Local;
+use super::local::{Clock, Local};
+use super::pool::Job;
+use super::{Codec, WorkPool};
 use crate::driver::Key;
 use crate::handover::{Parcel, Tray, Wake};
+
+/// How long a call waits for a worker, while all that are awake are in slow calls, until another one is woken.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Boxes that are kept for later calls.
 const MOST_SPARE: usize = 1024;
@@ -23,11 +32,19 @@ pub(super) struct Lane<C: Codec> {
     returned: Vec<Boxed<C>>,
     spare: Vec<Boxed<C>>,
     serials: u32,
+    pool: Option<WorkPool>,
+    /// Calls of this turn for the pool.
+    ready: Vec<Box<dyn Job>>,
+    /// While calls wait in the pool: how many it had begun when that was seen to change last, and when.
+    waiting: Option<(u64, Instant)>,
 }
 
 impl<C: Codec> Lane<C> {
-    pub(super) fn new(owner: Box<dyn Wake>, shop: Shop<C>) -> Self {
+    pub(super) fn new(owner: Box<dyn Wake>, shop: Shop<C>, pool: Option<WorkPool>) -> Self {
         Self {
+            pool,
+            ready: Vec::new(),
+            waiting: None,
             tray: Tray::new(owner, shop),
             arrived: Vec::new(),
             returned: Vec::new(),
@@ -56,6 +73,13 @@ impl<C: Codec> Lane<C> {
             }
             None => Parcel::new(call),
         }
+    }
+
+    /// Takes a call for the pool.
+    pub(super) fn hand_over(&mut self, from: Caller, tag: C::Tag, message: C::In) {
+        let home = Some(self.home());
+        let call = self.pack(Call { from, tag: Some(tag), message: Some(message), answer: None, home });
+        self.ready.push(call);
     }
 
     /// The next answer for a handler, the oldest first.
@@ -100,5 +124,27 @@ impl<C: Codec> Local for Lane<C> {
         self.arrived.clear();
     }
 
-    fn end_turn(&mut self) {}
+    fn end_turn(&mut self, clock: &mut Clock<'_>) {
+        let Some(pool) = &self.pool else { return };
+        let pool = pool.shared();
+        let more = !self.ready.is_empty();
+        if more {
+            pool.hand_over(self.ready.drain(..));
+        }
+        if (more || self.waiting.is_some()) && pool.is_waiting() {
+            let (begun, now) = (pool.begun(), clock());
+            let (seen, since) = self.waiting.unwrap_or((begun, now));
+            let stuck = seen == begun && now >= since + PATIENCE;
+            if stuck {
+                pool.wake_one(true);
+            }
+            self.waiting = Some(if seen == begun && !stuck { (seen, since) } else { (begun, now) });
+        } else {
+            self.waiting = None;
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
 }

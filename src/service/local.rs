@@ -4,8 +4,12 @@
 //! news, which it looks at before it sleeps, and places where handlers collect work until the end of the turn.
 
 use std::any::Any;
+use std::time::Instant;
 
 use crate::driver::Key;
+
+/// Tells the time of the turn.
+pub(crate) type Clock<'a> = dyn FnMut() -> Instant + 'a;
 
 /// Something that belongs to a loop and is shared by some of its handlers.
 pub(crate) trait Local: Any {
@@ -19,7 +23,10 @@ pub(crate) trait Local: Any {
     fn forget(&mut self);
 
     /// All handlers that are ready were called.
-    fn end_turn(&mut self);
+    fn end_turn(&mut self, clock: &mut Clock<'_>);
+
+    /// Whether the end of a turn is to come again soon, whatever happens.
+    fn is_waiting(&self) -> bool;
 }
 
 /// The locals of one loop. Those who share one know it by its number.
@@ -51,6 +58,11 @@ impl Locals {
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.0.iter().any(|(_, local)| local.has_news())
+    }
+
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.iter().any(|(_, local)| local.is_waiting())
     }
 
     /// The locals, whatever they are.

@@ -42,7 +42,6 @@ impl<'a, C: Codec> Reply<'a, C> {
         Self(Some(To::Here { desk, output, locals, door, tag }))
     }
 
-    #[expect(dead_code, reason = "calls are not made off the loop yet")]
     pub(super) fn away(home: &'a Home<C>, call: Boxed<C>, tag: C::Tag) -> Self {
         Self(Some(To::Away { home, call, tag }))
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::{Codec, MakeHandler, Peer, Reply, Serving, Unanswered};
+use super::{Codec, MakeHandler, Peer, Reply, Serving, Unanswered, WorkPool};
 use crate::sync::Arc;
 
 /// Answers requests. One value serves all connections, on all loops.
@@ -40,10 +40,30 @@ impl Default for ServeOptions {
     }
 }
 
+/// Where a service's calls are made.
+#[derive(Clone, Debug, Default)]
+pub enum Dispatch {
+    /// On the loop of the connection, one after another. The cheapest way, for calls that are short and never block.
+    #[default]
+    Inline,
+    /// On the threads of a pool, any number of them at a time, in no order. For calls that take long, or block.
+    Pool(WorkPool),
+}
+
 /// What all handlers of a service share.
 pub(super) struct Setup<S> {
-    pub(super) service: S,
+    pub(super) service: Arc<S>,
     pub(super) options: ServeOptions,
+    pub(super) dispatch: Dispatch,
+}
+
+/// The service as workers know it: without the pool, which must not be kept by its own work.
+pub(super) struct Shared<S>(pub(super) Arc<S>);
+
+impl<C: Codec, S: Service<C>> Service<C> for Shared<S> {
+    fn call(&self, message: C::In, reply: Reply<'_, C>) {
+        self.0.call(message, reply);
+    }
 }
 
 /// Makes the handlers that serve a service: what [`ServerBuilder::bind`](crate::net::ServerBuilder::bind) takes.
@@ -63,7 +83,7 @@ pub(super) struct Setup<S> {
 ///
 /// * Replies of an [ordered](Codec::ORDERED) protocol leave in the order of their requests, however late each of them
 ///   is answered; of any other, as they come.
-/// * A call that panics closes its connection.
+/// * A call that panics on the loop closes its connection. In a pool, the call is left unanswered.
 /// * A call that is left unanswered gets the answer that the codec has for that. If it has none, the replies before it
 ///   leave, and the connection is closed.
 /// * Bytes that are no message end the reading. Calls before them are answered, then the connection is closed.
@@ -78,8 +98,9 @@ pub struct Serve<C, M, S> {
 impl<C: Codec, M: Fn() -> C + Send + Sync + 'static, S: Service<C>> Serve<C, M, S> {
     /// Serves with `service`. Each connection gets a codec from `make_codec`.
     pub fn new(make_codec: M, service: S) -> Self {
-        let options = ServeOptions::default();
-        Self { make_codec, setup: Arc::new(Setup { service, options }), codec: PhantomData }
+        let (service, options) = (Arc::new(service), ServeOptions::default());
+        let setup = Setup { service, options, dispatch: Dispatch::default() };
+        Self { make_codec, setup: Arc::new(setup), codec: PhantomData }
     }
 
     /// As [`new`](Self::new), for a closure, whose arguments need no types here.
@@ -92,10 +113,20 @@ impl<C: Codec, M: Fn() -> C + Send + Sync + 'static, S: Service<C>> Serve<C, M, 
 
     /// The limits of each connection.
     #[must_use]
-    pub fn options(mut self, options: ServeOptions) -> Self {
-        // Nobody else has it before the first handler is made.
+    pub fn options(self, options: ServeOptions) -> Self {
+        self.set(|setup| setup.options = options)
+    }
+
+    /// Where calls are made. Default: on the loop.
+    #[must_use]
+    pub fn dispatch(self, dispatch: Dispatch) -> Self {
+        self.set(|setup| setup.dispatch = dispatch)
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Setup<S>)) -> Self {
+        // Nobody else has it before the first handler is made, and then there is nobody who could call this.
         if let Some(setup) = Arc::get_mut(&mut self.setup) {
-            setup.options = options;
+            change(setup);
         }
         self
     }
@@ -111,7 +142,10 @@ impl<C: Codec, M: Fn() -> C + Send + Sync + 'static, S: Service<C>> MakeHandler 
 
 impl<C, M, S> fmt::Debug for Serve<C, M, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serve").field("options", &self.setup.options).finish_non_exhaustive()
+        f.debug_struct("Serve")
+            .field("options", &self.setup.options)
+            .field("dispatch", &self.setup.dispatch)
+            .finish_non_exhaustive()
     }
 }
 

@@ -20,10 +20,11 @@
 
 use std::ops::ControlFlow;
 
+use super::call::Shop;
 use super::desk::{Desk, Failure};
 use super::handler::Parts;
-use super::serve::Setup;
-use super::{CallUnanswered, Codec, Flow, Handler, HandlerError, Io, Reply, Service};
+use super::serve::{Setup, Shared};
+use super::{CallUnanswered, Codec, Dispatch, Flow, Handler, HandlerError, Io, Reply, Service};
 use crate::sync::Arc;
 
 /// See the module's documentation.
@@ -76,13 +77,28 @@ impl<C: Codec, S: Service<C>> Serving<C, S> {
         let Parts { input, output, locals, door } = io.parts();
         let (most, most_held) = (setup.options.max_in_flight, setup.options.max_held);
         let (mut calls, mut left) = (0, false);
-        let found = self.codec.cut_run(input, |tag, message, bytes| {
-            calls += 1;
-            desk.begin(bytes);
-            setup.service.call(message, Reply::here(desk, output, locals, door, tag));
-            left = output.len() > room || !desk.has_room(most, most_held);
-            if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        let found = match &setup.dispatch {
+            Dispatch::Inline => self.codec.cut_run(input, |tag, message, bytes| {
+                calls += 1;
+                desk.begin(bytes);
+                setup.service.call(message, Reply::here(desk, output, locals, door, tag));
+                left = output.len() > room || !desk.has_room(most, most_held);
+                if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }),
+            Dispatch::Pool(pool) => {
+                let workers = || -> (Shop<C>, _) {
+                    (Some(Box::new(Shared(Arc::clone(&setup.service)))), Some(pool.clone()))
+                };
+                let lane = desk.enter(locals, door, workers);
+                self.codec.cut_run(input, |tag, message, bytes| {
+                    calls += 1;
+                    desk.begin(bytes);
+                    lane.hand_over(desk.open(), tag, message);
+                    left = !desk.has_room(most, most_held);
+                    if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })
+            }
+        };
         self.left = left;
         io.count_messages(calls);
         match found {

@@ -1,7 +1,9 @@
 //! The primitives of the model checker. Each atomic operation passes through the ordering ledger.
 #![expect(clippy::disallowed_types, reason = "what only one thread of a fake uses is outside of the model")]
 
+use std::collections::VecDeque;
 use std::panic::Location;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 pub use loom::alloc::Track;
@@ -94,6 +96,11 @@ macro_rules! arithmetic {
             #[track_caller]
             pub fn fetch_or(&self, value: $value, order: Ordering) -> $value {
                 self.0.fetch_or(value, site(Location::caller(), Operation::FetchOr, order))
+            }
+            /// As in `std`.
+            #[track_caller]
+            pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                self.0.fetch_and(value, site(Location::caller(), Operation::FetchAnd, order))
             }
             /// As in `std`.
             #[track_caller]
@@ -239,6 +246,10 @@ impl Bell for FakeBell {
 pub(super) struct Seat(FakeBell);
 
 impl Seat {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
     pub(super) fn wait(&self) {
         self.0.wait();
     }
@@ -257,6 +268,56 @@ impl Seat {
 /// A seat for the calling thread. Not the same one each time: it must not outlive the execution.
 pub(super) fn seat() -> std::sync::Arc<Seat> {
     std::sync::Arc::default()
+}
+
+/// A queue of any number of things from any threads to any threads.
+///
+/// MODEL: what `crossbeam_queue::SegQueue` promises, and little more. The things lie in a mutex that loom does not see.
+/// Their number is read Relaxed, so `pop` and `is_empty` may miss what was pushed and is not ordered before them; it
+/// carries the edge from a push to its pop, and with it those from earlier pushes. No pop is ordered before anything.
+#[derive(Debug)]
+pub struct Queue<T> {
+    items: std::sync::Mutex<VecDeque<T>>,
+    len: loom::sync::atomic::AtomicUsize,
+}
+
+impl<T> Queue<T> {
+    /// An empty queue.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { items: std::sync::Mutex::default(), len: loom::sync::atomic::AtomicUsize::new(0) }
+    }
+
+    fn items(&self) -> std::sync::MutexGuard<'_, VecDeque<T>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds something at the back.
+    pub fn push(&self, item: T) {
+        self.items().push_back(item);
+        self.len.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes what is at the front.
+    pub fn pop(&self) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        let item = self.items().pop_front()?;
+        self.len.fetch_sub(1, Ordering::Acquire);
+        Some(item)
+    }
+
+    /// Whether there was nothing at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// MODEL: time stands still, so that every execution is the same each time.
+#[must_use]
+pub fn ticks() -> u64 {
+    0
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@
 //! | [`Track`] | a transparent newtype | loom's leak check |
 //! | [`ThreadToken`] | a number never used twice | loom's thread id |
 //! | [`FakeBell`], [`Parker`] | mutex and condvar | a relaxed counter and `loom::sync::Notify` |
+//! | [`Queue`] | `crossbeam_queue::SegQueue` | a list that promises no more than it does |
+//! | [`ticks`] | a clock | zero |
 //! | [`shrink`] | its first argument | its second |
 //!
 //! The module is public, but hidden from the documentation: it serves the other packages of this workspace and is
@@ -33,8 +35,8 @@ mod ledger;
 pub use counter::Counter;
 pub(crate) use counter::counters;
 pub use imp::{
-    Arc, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, FakeBell, ThreadToken, Track, UnsafeCell, Witness,
-    fence, thread,
+    Arc, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, FakeBell, Queue, ThreadToken, Track, UnsafeCell,
+    Witness, fence, thread, ticks,
 };
 pub use parker::Parker;
 pub use std::sync::atomic::Ordering;

@@ -22,6 +22,17 @@ impl Parker {
         Self { seat: seat() }
     }
 
+    /// One that no other code knows, for the one thread that will sleep there.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { seat: Arc::new(Seat::new()) }
+    }
+
+    /// Wakes the thread that sleeps there, or will.
+    pub fn unpark(&self) {
+        self.seat.ring();
+    }
+
     /// Wakes this thread, from any other.
     #[must_use]
     pub fn waker(&self) -> Waker {
@@ -36,6 +47,12 @@ impl Parker {
     /// Sleeps until woken, or until `deadline`.
     pub fn park_until(&self, deadline: Instant) {
         self.seat.wait_until(deadline);
+    }
+}
+
+impl Default for Parker {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -69,8 +69,8 @@ atomic!(AtomicBool, bool);
 atomic!(AtomicPtr, *mut T, T);
 atomic!(AtomicU64, u64);
 atomic!(AtomicUsize, usize);
-arithmetic!(AtomicU64, u64: fetch_add fetch_sub fetch_or fetch_max);
-arithmetic!(AtomicUsize, usize: fetch_add fetch_sub fetch_or fetch_max);
+arithmetic!(AtomicU64, u64: fetch_add fetch_sub fetch_or fetch_and fetch_max);
+arithmetic!(AtomicUsize, usize: fetch_add fetch_sub fetch_or fetch_and fetch_max);
 
 /// `std::cell::UnsafeCell` with loom's closure interface.
 #[derive(Debug, Default)]
@@ -232,4 +232,43 @@ impl Bell for FakeBell {
     fn ring(&self) {
         self.0.ring();
     }
+}
+
+/// A queue of any number of things from any threads to any threads: `crossbeam_queue::SegQueue`. A thing that was pushed
+/// happens before whoever pops it.
+#[derive(Debug)]
+pub struct Queue<T>(crossbeam_queue::SegQueue<T>);
+
+impl<T> Queue<T> {
+    /// An empty queue.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(crossbeam_queue::SegQueue::new())
+    }
+
+    /// Adds something at the back.
+    #[inline]
+    pub fn push(&self, item: T) {
+        self.0.push(item);
+    }
+
+    /// Takes what is at the front.
+    #[inline]
+    pub fn pop(&self) -> Option<T> {
+        self.0.pop()
+    }
+
+    /// Whether there was nothing at this moment.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Nanoseconds since some moment in the past, for differences.
+#[inline]
+#[must_use]
+pub fn ticks() -> u64 {
+    thread_local! { static START: Instant = Instant::now() }
+    START.with(|start| u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }

@@ -14,6 +14,7 @@ mod limits;
 mod panics;
 mod patience;
 mod placing;
+mod pooled;
 mod recorder;
 mod services;
 mod signals;

@@ -21,13 +21,13 @@ use nix::sys::socket::{setsockopt, sockopt};
 use crate::client::{Client, PATIENCE, any_port, until};
 
 /// A message that is counted while it lives.
-struct Counted {
-    text: Vec<u8>,
+pub(crate) struct Counted {
+    pub(crate) text: Vec<u8>,
     alive: Arc<AtomicUsize>,
 }
 
 impl Counted {
-    fn new(text: Vec<u8>, alive: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(text: Vec<u8>, alive: &Arc<AtomicUsize>) -> Self {
         alive.fetch_add(1, Ordering::SeqCst);
         Self { text, alive: Arc::clone(alive) }
     }
@@ -40,13 +40,13 @@ impl Drop for Counted {
 }
 
 /// Frames whose payloads are counted; a call that has no reply is answered by a word.
-struct Lines {
+pub(crate) struct Lines {
     frame: Frame,
     alive: Arc<AtomicUsize>,
 }
 
 impl Lines {
-    fn maker(alive: &Arc<AtomicUsize>) -> impl Fn() -> Self + Send + Sync + 'static {
+    pub(crate) fn maker(alive: &Arc<AtomicUsize>) -> impl Fn() -> Self + Send + Sync + 'static {
         let alive = Arc::clone(alive);
         move || Self { frame: Frame::new(FrameOptions { max_payload: 1000 }), alive: Arc::clone(&alive) }
     }
@@ -81,20 +81,22 @@ impl Codec for Lines {
     }
 }
 
-fn chain(bytes: &[u8]) -> Chain {
+pub(crate) fn chain(bytes: &[u8]) -> Chain {
     Chain::from(Segment::copy_of(bytes))
 }
 
-fn bytes(mut chain: Chain) -> Vec<u8> {
+pub(crate) fn bytes(mut chain: Chain) -> Vec<u8> {
     let n = chain.len();
     chain.peek(n).expect("memory").to_vec()
 }
 
-fn serve<C: Codec>(serve: Serve<C, impl Fn() -> C + Send + Sync + 'static, impl Service<C>>) -> Server {
+pub(crate) fn serve<C: Codec>(
+    serve: Serve<C, impl Fn() -> C + Send + Sync + 'static, impl Service<C>>,
+) -> Server {
     Server::builder().loops(1).bind(&any_port(), serve).expect("a server")
 }
 
-fn reason(server: &Server) -> String {
+pub(crate) fn reason(server: &Server) -> String {
     let closed = &server.usage()[0].metrics.closed_by;
     let reasons = [
         CloseReason::PeerEnded,
@@ -110,12 +112,12 @@ fn reason(server: &Server) -> String {
 }
 
 /// A call that a test answers by itself.
-type Kept<C> = (<C as Codec>::In, Deferred<C>);
+pub(crate) type Kept<C> = (<C as Codec>::In, Deferred<C>);
 
 /// Gives calls to a test, which answers them whenever it likes.
-type Deferring<C> = Box<dyn Fn(<C as Codec>::In, Reply<'_, C>) + Send + Sync>;
+pub(crate) type Deferring<C> = Box<dyn Fn(<C as Codec>::In, Reply<'_, C>) + Send + Sync>;
 
-fn deferring<C: Codec>() -> (Deferring<C>, Receiver<Kept<C>>) {
+pub(crate) fn deferring<C: Codec>() -> (Deferring<C>, Receiver<Kept<C>>) {
     let (tell, calls) = channel();
     let tell = Mutex::new(tell);
     let service = move |message: C::In, reply: Reply<'_, C>| {
@@ -184,12 +186,12 @@ fn an_answer_at_once_waits_for_a_late_one() {
     }
 }
 
-fn tagged(client: &mut Client, tag: u64, payload: &[u8]) {
+pub(crate) fn tagged(client: &mut Client, tag: u64, payload: &[u8]) {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     client.write(&[&length[..], &tag.to_be_bytes(), payload].concat());
 }
 
-fn tagged_reply(client: &mut Client) -> (u64, Vec<u8>) {
+pub(crate) fn tagged_reply(client: &mut Client) -> (u64, Vec<u8>) {
     let mut header = [0; 12];
     client.stream.read_exact(&mut header).expect("a reply");
     let (length, tag) = header.split_at(4);
@@ -421,7 +423,7 @@ fn a_lost_client_leaves_nothing() {
 }
 
 /// Closes a connection without an orderly end.
-fn reset(client: Client) {
+pub(crate) fn reset(client: Client) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     setsockopt(&client.stream, sockopt::Linger, &linger).expect("an option of sockets");
 }

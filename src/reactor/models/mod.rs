@@ -10,6 +10,7 @@
 mod call;
 mod dial;
 mod driver;
+mod locals;
 mod mail;
 mod metrics;
 mod receipt;

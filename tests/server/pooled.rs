@@ -1,0 +1,258 @@
+//! Services whose calls are made on a pool.
+#![expect(clippy::disallowed_types, reason = "what a test counts is no part of the library")]
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use linkpoll::buffer::Chain;
+use linkpoll::net::Server;
+use linkpoll::reactor::LoopOptions;
+use linkpoll::service::{Dispatch, Frame, Reply, Serve, ServeOptions, TaggedFrame, WorkPool};
+
+use crate::client::{Client, PATIENCE, any_port, until};
+use crate::services::{Counted, Lines, bytes, chain, deferring, reason, reset, serve, tagged, tagged_reply};
+
+fn pool(threads: usize) -> WorkPool {
+    WorkPool::new(threads).expect("threads")
+}
+
+/// Burns a little time that depends on `seed`, so that calls overtake each other.
+fn dawdle(seed: u8) {
+    for _ in 0..u32::from(seed % 7) * 300 {
+        std::hint::spin_loop();
+    }
+    if seed.is_multiple_of(5) {
+        thread::yield_now();
+    }
+}
+
+/// Replies of an ordered protocol leave in order, whichever worker is done first, on any number of connections, loops
+/// and threads.
+#[test]
+fn a_pool_keeps_the_order() {
+    let pool = pool(4);
+    let service = Serve::function(Frame::default, |message: Chain, reply| {
+        let copy = bytes(message);
+        dawdle(copy[0]);
+        reply.send(chain(&copy));
+    });
+    let server = Server::builder()
+        .loops(2)
+        .bind(&any_port(), service.dispatch(Dispatch::Pool(pool.clone())))
+        .expect("a server");
+    let clients: Vec<_> = (0..8_u8)
+        .map(|number| {
+            let mut client = Client::connect(server.address());
+            thread::spawn(move || {
+                for round in 0..20_u8 {
+                    // More at once than may be in flight.
+                    let payloads: Vec<[u8; 3]> = (0..200).map(|n| [n, number, round]).collect();
+                    let frames: Vec<u8> =
+                        payloads.iter().flat_map(|payload| [&[0, 0, 0, 3], &payload[..]].concat()).collect();
+                    client.write(&frames);
+                    payloads.iter().for_each(|payload| assert_eq!(client.reply(), payload));
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().expect("its replies came in order"));
+    let metrics = pool.metrics();
+    assert_eq!((metrics.calls, metrics.panics), (8 * 20 * 200, 0));
+}
+
+/// Calls that block hold back none of those that came with them, while a worker is left: not in their batch, and not
+/// in later ones. Nothing else happens meanwhile that could wake a worker.
+#[test]
+fn a_blocked_call_holds_back_no_other() {
+    let (enter, entered) = channel();
+    let (leave, left) = channel::<()>();
+    let left = Arc::new(std::sync::Mutex::new(left));
+    let pool = pool(3);
+    let service =
+        Serve::function(TaggedFrame::default, move |message: Chain, reply: Reply<'_, TaggedFrame>| {
+            if message.is_empty() {
+                enter.send(()).expect("the test listens");
+                left.lock().expect("no call panics").recv_timeout(PATIENCE).expect("it is let go");
+            }
+            reply.send(message);
+        });
+    let server = serve(service.dispatch(Dispatch::Pool(pool)));
+    let mut client = Client::connect(server.address());
+    // Two block, each in front of one that does not. They come in one batch, if the kernel has not split them.
+    let batch: Vec<u8> = [(0_u64, &b""[..]), (1, b"a"), (2, b""), (3, b"b")]
+        .iter()
+        .flat_map(|(tag, payload)| {
+            [&[0, 0, 0, u8::from(!payload.is_empty())][..], &tag.to_be_bytes(), payload].concat()
+        })
+        .collect();
+    client.write(&batch);
+    let tags: HashSet<u64> = (0..2).map(|_| tagged_reply(&mut client).0).collect();
+    assert_eq!(tags, HashSet::from([1, 3]));
+    (0..2).for_each(|_| entered.recv_timeout(PATIENCE).expect("both are in their calls"));
+    tagged(&mut client, 4, b"c");
+    assert_eq!(tagged_reply(&mut client).0, 4);
+    (0..2).for_each(|_| leave.send(()).expect("a call waits"));
+    let tags: HashSet<u64> = (0..2).map(|_| tagged_reply(&mut client).0).collect();
+    assert_eq!(tags, HashSet::from([0, 2]));
+}
+
+/// A call that panics in a pool is answered as the codec says; its worker, the connection and the others live on.
+#[test]
+fn a_panic_in_a_pool_is_contained() {
+    let alive = Arc::default();
+    let pool = pool(1);
+    let service = Serve::function(Lines::maker(&alive), |message: Counted, reply: Reply<'_, Lines>| {
+        match &*message.text {
+            b"panic" => std::panic::resume_unwind(Box::new("on purpose")),
+            b"panic later" => {
+                let _deferred = reply.later();
+                std::panic::resume_unwind(Box::new("on purpose"))
+            }
+            b"drop" => {}
+            _ => reply.send(message),
+        }
+    });
+    let server = serve(service.dispatch(Dispatch::Pool(pool.clone())));
+    let mut client = Client::connect(server.address());
+    for text in [&b"fine"[..], b"panic", b"drop", b"panic later", b"good"] {
+        client.request(text);
+    }
+    for text in [&b"fine"[..], b"panicked", b"dropped", b"panicked", b"good"] {
+        assert_eq!(client.reply(), text);
+    }
+    assert_eq!((pool.metrics().panics, server.usage()[0].metrics.panics.get()), (2, 0));
+    drop((client, server));
+    assert_eq!(alive.load(Ordering::SeqCst), 0, "messages are left");
+}
+
+/// Where the codec has no answer for it, a panic ends the connection behind the replies before it.
+#[test]
+fn a_panic_without_an_answer_ends_its_connection() {
+    let service = Serve::function(Frame::default, |message: Chain, reply: Reply<'_, Frame>| {
+        if message.is_empty() {
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+        reply.send(message);
+    });
+    let server = serve(service.dispatch(Dispatch::Pool(pool(2))));
+    let mut other = Client::connect(server.address());
+    let mut client = Client::connect(server.address());
+    client.write(b"\0\0\0\x01a\0\0\0\x01b\0\0\0\0\0\0\0\x01c");
+    client.end();
+    assert_eq!(client.read_to_end(), b"\0\0\0\x01a\0\0\0\x01b");
+    until("it is closed", || server.usage()[0].metrics.closed.get() == 1);
+    assert_eq!(reason(&server), "Aborted(\"\")");
+    assert!(other.echoes(b"after"));
+}
+
+/// A call in a pool may be answered later too.
+#[test]
+fn a_call_in_a_pool_may_be_answered_later() {
+    let (service, calls) = deferring::<Frame>();
+    let server = serve(Serve::new(Frame::default, service).dispatch(Dispatch::Pool(pool(2))));
+    let mut client = Client::connect(server.address());
+    (0..50_u8).for_each(|n| client.request(&[n]));
+    let mut calls: Vec<_> = (0..50).map(|_| calls.recv_timeout(PATIENCE).expect("a call")).collect();
+    while let Some((message, deferred)) = calls.pop() {
+        thread::spawn(move || deferred.send(message));
+    }
+    (0..50_u8).for_each(|n| assert_eq!(client.reply(), [n]));
+}
+
+/// The end of the peer's direction, and a stop, wait for the calls in the pool.
+#[test]
+fn calls_in_a_pool_are_answered_before_the_end() {
+    for stops in [false, true] {
+        let (enter, entered) = channel();
+        let (leave, left) = channel::<()>();
+        let left = std::sync::Mutex::new(left);
+        let service = Serve::function(Frame::default, move |message: Chain, reply: Reply<'_, Frame>| {
+            enter.send(()).expect("the test listens");
+            left.lock().expect("no call panics").recv_timeout(PATIENCE).expect("it is let go");
+            reply.send(message);
+        });
+        let server = serve(service.dispatch(Dispatch::Pool(pool(2))));
+        let mut client = Client::connect(server.address());
+        (0..5_u8).for_each(|n| client.request(&[n]));
+        until("all has arrived", || server.usage()[0].metrics.messages.get() == 5);
+        (0..2).for_each(|_| entered.recv_timeout(PATIENCE).expect("a call"));
+        if stops {
+            server.stopper().stop()
+        } else {
+            client.end()
+        }
+        (0..5).for_each(|_| leave.send(()).expect("the service is there"));
+        assert_eq!(
+            client.read_to_end(),
+            b"\0\0\0\x01\0\0\0\0\x01\x01\0\0\0\x01\x02\0\0\0\x01\x03\0\0\0\x01\x04"
+        );
+        until("it is closed", || server.usage()[0].metrics.closed.get() == 1);
+        assert_eq!(reason(&server), if stops { "Stopped" } else { "PeerEnded" });
+    }
+}
+
+/// Clients that are lost at any time, with calls in the queue, in workers' hands and on their way back, leave nothing.
+#[test]
+fn clients_lost_at_any_time_leave_nothing() {
+    let alive = Arc::default();
+    let service = Serve::function(Lines::maker(&alive), |message: Counted, reply: Reply<'_, Lines>| {
+        dawdle(message.text[0]);
+        if message.text[0] == 3 {
+            let deferred = reply.later();
+            thread::spawn(move || deferred.send(message));
+        } else {
+            reply.send(message);
+        }
+    });
+    let limits = ServeOptions { max_in_flight: 16, ..ServeOptions::default() };
+    let pool = pool(3);
+    let server = serve(service.options(limits).dispatch(Dispatch::Pool(pool.clone())));
+    for round in 0..60_u8 {
+        let mut client = Client::connect(server.address());
+        let requests = (0..100).flat_map(|n: u8| [0, 0, 0, 1, n]).collect::<Vec<u8>>();
+        client.write(&requests);
+        (0..round / 2).for_each(|n| assert_eq!(client.reply(), [n]));
+        reset(client);
+    }
+    until("all are closed", || server.usage()[0].metrics.closed.get() == 60);
+    drop((server, pool));
+    until("nothing is left", || alive.load(Ordering::SeqCst) == 0);
+}
+
+/// A pool outlives its server's loops for as long as its calls take, and ends with its last owner.
+#[test]
+fn a_pool_ends_with_its_last_owner() {
+    let (enter, entered) = channel();
+    let (leave, left) = channel::<()>();
+    let left = std::sync::Mutex::new(left);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&ran);
+    let alive: Arc<AtomicUsize> = Arc::default();
+    let service = Serve::function(Lines::maker(&alive), move |message: Counted, reply: Reply<'_, Lines>| {
+        enter.send(()).expect("the test listens");
+        left.lock().expect("no call panics").recv_timeout(PATIENCE).expect("it is let go");
+        counting.fetch_add(1, Ordering::SeqCst);
+        reply.send(message);
+    });
+    let options = LoopOptions { drain_limit: Duration::ZERO, ..LoopOptions::default() };
+    let work = pool(1);
+    let serve = service.dispatch(Dispatch::Pool(work.clone()));
+    let server = Server::builder().loops(1).options(options).bind(&any_port(), serve).expect("a server");
+    let mut client = Client::connect(server.address());
+    (0..3_u8).for_each(|n| client.request(&[n]));
+    until("all has arrived", || server.usage()[0].metrics.messages.get() == 3);
+    entered.recv_timeout(PATIENCE).expect("a call");
+    server.stopper().stop();
+    server.join().expect("an orderly end");
+    assert!(client.is_closed());
+    assert_eq!(ran.load(Ordering::SeqCst), 0);
+    leave.send(()).expect("a call waits");
+    drop(work);
+    // The worker has ended, so whatever it has done is done. It may have begun another call before it saw the end.
+    assert!(ran.load(Ordering::SeqCst) >= 1);
+    assert_eq!(alive.load(Ordering::SeqCst), 0, "messages are left");
+}
