@@ -281,6 +281,12 @@ pub struct Queue<T> {
     len: loom::sync::atomic::AtomicUsize,
 }
 
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Queue<T> {
     /// An empty queue.
     #[must_use]
@@ -300,12 +306,15 @@ impl<T> Queue<T> {
 
     /// Takes what is at the front.
     pub fn pop(&self) -> Option<T> {
-        if self.is_empty() {
-            return None;
+        let mut len = self.len.load(Ordering::Relaxed);
+        while len > 0 {
+            match self.len.compare_exchange(len, len - 1, Ordering::Acquire, Ordering::Relaxed) {
+                // One is there: they are put in before they are counted, and counted off before they are taken out.
+                Ok(_) => return self.items().pop_front(),
+                Err(now) => len = now,
+            }
         }
-        let item = self.items().pop_front()?;
-        self.len.fetch_sub(1, Ordering::Acquire);
-        Some(item)
+        None
     }
 
     /// Whether there was nothing at this moment.

@@ -239,6 +239,12 @@ impl Bell for FakeBell {
 #[derive(Debug)]
 pub struct Queue<T>(crossbeam_queue::SegQueue<T>);
 
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Queue<T> {
     /// An empty queue.
     #[must_use]

@@ -181,9 +181,9 @@ fn calls_in_a_pool_are_answered_before_the_end() {
         until("all has arrived", || server.usage()[0].metrics.messages.get() == 5);
         (0..2).for_each(|_| entered.recv_timeout(PATIENCE).expect("a call"));
         if stops {
-            server.stopper().stop()
+            server.stopper().stop();
         } else {
-            client.end()
+            client.end();
         }
         (0..5).for_each(|_| leave.send(()).expect("the service is there"));
         assert_eq!(
