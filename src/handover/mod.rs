@@ -6,7 +6,8 @@
 //! * `Signal`: a message without content that is under way at most once, and costs no allocation.
 //! * `SleepSet`: several threads that sleep, one of which is woken.
 //! * `Tray`: parcels that go out and come back, without an allocation.
-//! * `WakerSlot`: where one task or thread leaves its waker, to be woken when there are news.
+//! * `WakerSlot`: where one task or thread leaves its waker, to be woken when there are news; `Wakes`: wakers taken from
+//!   slots, to be woken together.
 //! * `Queue`: messages for an owner that is woken by something else.
 //! * [`oneshot()`]: one value, which a task or a blocked thread waits for.
 //!
@@ -40,6 +41,7 @@ mod sleep_flag;
 mod sleep_set;
 mod tray;
 mod waker_slot;
+mod wakes;
 
 pub use mailbox::{Mailbox, Post};
 pub use oneshot::{Abandoned, Pending, Promise, oneshot};
@@ -50,6 +52,7 @@ pub(crate) use sleep_flag::SleepFlag;
 pub(crate) use sleep_set::SleepSet;
 pub(crate) use tray::{Parcel, Tray, WayBack};
 pub(crate) use waker_slot::WakerSlot;
+pub(crate) use wakes::Wakes;
 
 /// A thread that can be woken from its sleep, from any other.
 pub(crate) trait Wake: Send + Sync {

@@ -67,10 +67,10 @@ impl WakerSlot {
                 _ => own.replace(waker.clone()),
             }
         });
-        // ORDERING: Release hands the waker over to the Acquire in `wake`. The fence F3 orders it before the look for
+        // ORDERING: Release hands the waker over to the Acquire in `take`. The fence F3 orders it before the look for
         // news. A swap, as the other side's.
         self.state.swap(WAITING, Ordering::Release);
-        // ORDERING: SeqCst fence F3, partner F4 in `wake`.
+        // ORDERING: SeqCst fence F3, partner F4 in `take`.
         fence(Ordering::SeqCst);
         // What a waker runs when it is dropped comes after the transition.
         drop(old);
@@ -99,16 +99,23 @@ impl WakerSlot {
 
     /// Other side, after publishing news: wakes whoever waits for them. To be called by one thread at a time.
     pub(crate) fn wake(&self) {
+        if let Some(waker) = self.take() {
+            waker.wake();
+        }
+    }
+
+    /// As [`wake`](Self::wake), but leaves it to the caller to wake, soon.
+    pub(crate) fn take(&self) -> Option<Waker> {
         // ORDERING: SeqCst fence F4, partner F3 in `register`.
         fence(Ordering::SeqCst);
         // ORDERING: Relaxed: F4 orders this load after the news. It spares the exchange when nobody waits.
         if self.state.load(Ordering::Relaxed) != WAITING {
-            return;
+            return None;
         }
         // ORDERING: Acquire pairs with the Release in `register`: the waker is there. On failure the waiter has taken
         // it back, and will look for news.
         if self.state.compare_exchange(WAITING, WAKING, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return;
+            return None;
         }
         let waker = self.waker.with_mut(|cell| {
             // SAFETY: the state is `WAKING`, which only the other side, who is here, leaves.
@@ -116,9 +123,7 @@ impl WakerSlot {
         });
         // ORDERING: Release pairs with the Acquire in `take_back`: the slot is empty when the waiter has it again.
         self.state.swap(EMPTY, Ordering::Release);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker
     }
 }
 

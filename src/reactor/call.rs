@@ -60,6 +60,14 @@ impl<D: Driver> Reactor<D> {
         for run in std::mem::take(&mut self.turn_ends) {
             self.guard(|_| run());
         }
+        self.wake_waiting();
+    }
+
+    /// Wakes the tasks and threads that calls of this turn have news for.
+    pub(super) fn wake_waiting(&mut self) {
+        while !self.wakes.is_empty() {
+            self.guard(|it| it.wakes.wake_all());
+        }
     }
 
     /// Calls that had to wait for the end of a congestion, in their order.
@@ -102,6 +110,7 @@ impl<D: Driver> Reactor<D> {
             output: &mut self.writer,
             door: &self.mailbox,
             turn_ends: &mut self.turn_ends,
+            wakes: &mut self.wakes,
             locals: &mut self.locals,
             key,
             wanted: 0,

@@ -57,7 +57,7 @@ pub use stop::{StopWord, Stopper};
 use crate::buffer::SegmentWriter;
 use crate::conn::{CloseReason, Marks};
 use crate::driver::{Driver, Key, SystemCalls};
-use crate::handover::Mailbox;
+use crate::handover::{Mailbox, Wakes};
 use crate::service::{Handler, Locals, Peer, TurnEnd};
 use crate::sync::Arc;
 use crate::timer::Wheel;
@@ -166,6 +166,8 @@ pub struct Reactor<D: Driver> {
     successor: Option<Box<dyn Handler>>,
     /// What handlers want to have done when the turn is over.
     turn_ends: Vec<TurnEnd>,
+    /// Tasks and threads that are woken then.
+    wakes: Wakes,
     /// What handlers of one kind share.
     locals: Locals,
     /// Connections for which something has come to a local.
@@ -206,6 +208,7 @@ impl<D: Driver> Reactor<D> {
             succeeding: false,
             successor: None,
             turn_ends: Vec::new(),
+            wakes: Wakes::default(),
             locals: Locals::default(),
             visited: Vec::new(),
             worked: false,
@@ -262,7 +265,7 @@ impl<D: Driver> Reactor<D> {
     pub fn turn(&mut self) -> io::Result<Turn> {
         let rest = self.until_deadline();
         let mut timeout = self.spinner.timeout(self.worked, rest);
-        let busy = !self.relieved.is_empty() || !self.turn_ends.is_empty();
+        let busy = !self.relieved.is_empty() || !self.turn_ends.is_empty() || !self.wakes.is_empty();
         if timeout != Some(Duration::ZERO) && (busy || !self.announce_sleep()) {
             timeout = Some(Duration::ZERO);
         }
@@ -309,6 +312,9 @@ impl<D: Driver> Reactor<D> {
         while let Some(event) = self.driver.next() {
             worked = true;
             self.dispatch(event);
+            if self.wakes.is_many() {
+                self.wake_waiting();
+            }
         }
         self.call_relieved();
         self.end_turn();

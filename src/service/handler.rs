@@ -5,6 +5,7 @@ use std::fmt;
 use crate::buffer::{Chain, SegmentWriter, WriteError};
 use crate::conn::{CloseReason, Connection, Detached, Door, Handle, Hold};
 use crate::driver::Key;
+use crate::handover::Wakes;
 use crate::net::{Address, Dialer};
 use crate::service::local::Locals;
 
@@ -142,6 +143,7 @@ pub struct Io<'a> {
     pub(crate) output: &'a mut SegmentWriter,
     pub(crate) door: &'a dyn Door,
     pub(crate) turn_ends: &'a mut Vec<TurnEnd>,
+    pub(crate) wakes: &'a mut Wakes,
     pub(crate) locals: &'a mut Locals,
     pub(crate) key: Key,
     pub(crate) wanted: usize,

@@ -116,7 +116,7 @@ impl Streaming {
     /// Sends what was written, unless the connection is congested. Then it stays where it is, and the writer waits.
     fn send(&mut self, io: &mut Io<'_>) -> Flow {
         if !io.is_congested() {
-            let chain = self.end.take();
+            let chain = self.end.take(io.wakes);
             if !chain.is_empty() {
                 io.output().link_chain(chain);
             }
@@ -137,7 +137,7 @@ impl Streaming {
 impl Handler for Streaming {
     fn data(&mut self, io: &mut Io<'_>) -> Flow {
         let bytes = std::mem::take(io.input());
-        if self.end.arrived(bytes) == Receiving::Pause {
+        if self.end.arrived(bytes, io.wakes) == Receiving::Pause {
             io.pause();
         }
         Flow::Continue
@@ -148,7 +148,7 @@ impl Handler for Streaming {
     }
 
     fn eof(&mut self, io: &mut Io<'_>) -> Flow {
-        self.end.ended();
+        self.end.ended(io.wakes);
         self.send(io)
     }
 
@@ -161,7 +161,7 @@ impl Handler for Streaming {
 
     fn drain(&mut self, io: &mut Io<'_>) -> Flow {
         if self.end.at_drain() == AtDrain::End {
-            self.end.ended();
+            self.end.ended(io.wakes);
             // What arrives now is thrown away.
             io.resume();
         }

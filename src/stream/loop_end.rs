@@ -1,8 +1,11 @@
 //! The loop's end of a stream, without its connection: what is to be done for each thing that happens.
+//!
+//! Whom it has news for it collects in [`Wakes`], which its caller wakes before it sleeps.
 
 use super::shared::Shared;
 use super::{Ended, MOST_PIECES, Options, PINNED_PIECES};
 use crate::buffer::{Chain, LinkReader, LinkWriter, ReaderGone, Refill};
+use crate::handover::Wakes;
 use crate::sync::Arc;
 
 /// What the connection is to do after bytes were passed on.
@@ -38,7 +41,7 @@ impl LoopEnd {
     }
 
     /// Passes on bytes that have arrived; throws them away when nobody reads any more.
-    pub(super) fn arrived(&mut self, mut bytes: Chain) -> Receiving {
+    pub(super) fn arrived(&mut self, mut bytes: Chain, wakes: &mut Wakes) -> Receiving {
         let Some(incoming) = &mut self.incoming else { return Receiving::GoOn };
         if incoming.unconsumed() == 0 {
             self.pieces = 0;
@@ -52,7 +55,7 @@ impl LoopEnd {
             self.incoming = None;
             return Receiving::GoOn;
         }
-        self.shared.readable.wake();
+        wakes.extend(self.shared.readable.take());
         let floor = if self.pieces > MOST_PIECES {
             0
         } else if incoming.unconsumed() > self.options.high as u64 {
@@ -77,15 +80,15 @@ impl LoopEnd {
     }
 
     /// No bytes will follow.
-    pub(super) fn ended(&mut self) {
+    pub(super) fn ended(&mut self, wakes: &mut Wakes) {
         if let Some(incoming) = self.incoming.take() {
             incoming.finish();
-            self.shared.readable.wake();
+            wakes.extend(self.shared.readable.take());
         }
     }
 
     /// Takes everything that the writer has written.
-    pub(super) fn take(&mut self) -> Chain {
+    pub(super) fn take(&mut self, wakes: &mut Wakes) -> Chain {
         let Some(outgoing) = &mut self.outgoing else { return Chain::new() };
         let refill = outgoing.refill();
         let chain = std::mem::take(outgoing.unread());
@@ -98,7 +101,7 @@ impl LoopEnd {
                 self.shared.set_taken();
             }
         }
-        self.shared.writable.wake();
+        wakes.extend(self.shared.writable.take());
         chain
     }
 

@@ -201,7 +201,7 @@ impl ReadHalf {
     }
 
     /// Whether there are bytes, or the end, or neither.
-    fn look(&mut self) -> Option<io::Result<bool>> {
+    pub(super) fn look(&mut self) -> Option<io::Result<bool>> {
         if !self.incoming.unread().is_empty() {
             return Some(Ok(true));
         }

@@ -1,0 +1,82 @@
+//! Wakers of tasks and threads that are woken together.
+//!
+//! A thread that wakes tasks one by one, with work of its own in between, wakes their executor as often: it runs the
+//! task, finds no other, and sleeps again. Woken together, the first one's wake-up serves all.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+/// So many are woken at once, so that the first need not wait for the last of very many.
+const MANY: usize = 64;
+
+/// Wakers that wait to be woken. Dropping it wakes them: a wake-up that was taken is never lost.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes(VecDeque<Waker>);
+
+impl Wakes {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it is time to wake them.
+    #[inline]
+    pub(crate) fn is_many(&self) -> bool {
+        self.0.len() >= MANY
+    }
+
+    #[inline]
+    pub(crate) fn extend(&mut self, waker: Option<Waker>) {
+        self.0.extend(waker);
+    }
+
+    /// Wakes all. One that panics is gone; the others stay, and this can be called again.
+    pub(crate) fn wake_all(&mut self) {
+        while let Some(waker) = self.0.pop_front() {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        self.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc as WakerArc;
+    use std::task::Wake;
+
+    use super::*;
+    use crate::sync::{Arc, AtomicUsize, Ordering};
+
+    struct Tally(Arc<AtomicUsize>);
+
+    impl Wake for Tally {
+        fn wake(self: WakerArc<Self>) {
+            // ORDERING: Relaxed: one thread.
+            assert_ne!(self.0.fetch_add(1, Ordering::Relaxed), 0, "the first one panics");
+        }
+    }
+
+    /// A waker that panics keeps no other from being woken, nor does the end of the loop.
+    #[test]
+    #[cfg_attr(linkpoll_loom, ignore = "no model")]
+    fn every_waker_is_woken() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut wakes = Wakes::default();
+        for _ in 0..4 {
+            wakes.extend(Some(WakerArc::new(Tally(Arc::clone(&count))).into()));
+        }
+        wakes.extend(None);
+        assert!(!wakes.is_many());
+        assert!(catch_unwind(AssertUnwindSafe(|| wakes.wake_all())).is_err());
+        assert!(!wakes.is_empty());
+        drop(wakes);
+        // ORDERING: Relaxed: one thread.
+        assert_eq!(count.load(Ordering::Relaxed), 4);
+    }
+}
