@@ -567,3 +567,31 @@ fn single_bytes_do_not_pile_up_as_pieces() {
     assert!(held <= 3 * BYTES, "{held} bytes held");
     assert_eq!(content(&chain), bytes);
 }
+
+/// Pages of a block are exchanged only for a sole holder, and only where the memory can do so; then the block is like a
+/// fresh one.
+#[test]
+fn pages_are_exchanged_for_a_sole_holder_only() {
+    let pool = BlockPool::new(PoolOptions::default());
+    let mut tail = pool.allocate(BLOCK).unwrap();
+    tail.spare()[..4].copy_from_slice(b"lent");
+    let mut segment = tail.commit(4);
+    assert!(segment.has_private_pages());
+    assert!(!segment.exchange_pages(), "the tail still holds the block");
+    drop(tail);
+    let other = segment.clone();
+    assert!(segment.shares_block_with(&other));
+    assert!(!segment.exchange_pages(), "another segment still holds the block");
+    assert_eq!(&segment[..], b"lent");
+    drop(other);
+    assert!(segment.exchange_pages());
+    assert!(segment.is_empty());
+    drop(segment);
+    let mut again = pool.allocate(BLOCK).unwrap();
+    assert_eq!(again.spare()[..4], [0; 4], "old bytes in a block whose pages were exchanged");
+    let mut foreign = Segment::copy_of(b"bytes");
+    assert!(!foreign.has_private_pages() && !foreign.exchange_pages());
+    foreign.truncate(3);
+    foreign.truncate(9);
+    assert_eq!(&foreign[..], b"byt");
+}

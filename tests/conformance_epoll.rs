@@ -5,7 +5,7 @@ use std::thread;
 
 use linkpoll::driver::epoll::Trigger;
 use linkpoll_conformance::broken::{BrokenBed, FAULTS, Fault, is_caught};
-use linkpoll_conformance::{EpollBed, cases, isolated, listen};
+use linkpoll_conformance::{BatchedBed, EpollBed, cases, isolated, listen};
 
 /// The budget that the driver has by default.
 const BUDGET: usize = 256 << 10;
@@ -38,6 +38,18 @@ mod edge_with_little_budget {
         trigger: super::Trigger::Edge,
         receive_budget: super::LITTLE,
     });
+}
+
+mod batched {
+    const EPOLL: super::EpollBed =
+        super::EpollBed { trigger: super::Trigger::Level, receive_budget: super::BUDGET };
+    linkpoll_conformance::conformance!(super::BatchedBed { epoll: EPOLL, batch: 64 });
+}
+
+mod batched_by_few_at_the_edge {
+    const EPOLL: super::EpollBed =
+        super::EpollBed { trigger: super::Trigger::Edge, receive_budget: super::LITTLE };
+    linkpoll_conformance::conformance!(super::BatchedBed { epoll: EPOLL, batch: 2 });
 }
 
 /// The case that changes a limit of the whole process.

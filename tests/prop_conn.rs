@@ -25,15 +25,23 @@ mod prop {
 
         #[test]
         fn connections_keep_their_promises(program in programs(60)) {
-            run(&program).map_err(TestCaseError::fail)?;
+            run(&program, 1).map_err(TestCaseError::fail)?;
+        }
+
+        /// The same on a kernel that receives and sends for several connections at once.
+        #[test]
+        fn connections_keep_their_promises_in_batches(program in programs(60), batch in 2..5_usize) {
+            run(&program, batch).map_err(TestCaseError::fail)?;
         }
     }
 
     #[test]
     fn every_scenario_keeps_its_promises() {
         for (name, program) in scenarios::all() {
-            if let Err(fault) = run(&program) {
-                panic!("{name}: {fault}");
+            for batch in [1, 2, 64] {
+                if let Err(fault) = run(&program, batch) {
+                    panic!("{name} in batches of {batch}: {fault}");
+                }
             }
         }
     }

@@ -22,7 +22,7 @@ fn main() -> std::io::Result<()> {
 
 fn check(bytes: &[u8]) {
     let program = Program::decode(bytes);
-    if let Err(fault) = scripted::run(&program) {
+    if let Err(fault) = scripted::run(&program, 1) {
         panic!("{fault}, in {program:?}");
     }
 }

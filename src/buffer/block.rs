@@ -13,6 +13,7 @@
 #![expect(unsafe_code, reason = "a block is shared memory behind a raw pointer")]
 
 use std::fmt;
+use std::io;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
@@ -27,6 +28,12 @@ pub struct Origin {
     pub name: &'static str,
     /// Whether the bytes may be written by a sole holder. Memory that someone else may look at is not writable.
     pub writable: bool,
+    /// For memory in whole private pages: puts fresh, zeroed pages in the place of those that the bytes lie in. Who still
+    /// looks at the old pages (a device that sends from them) goes on to see the old bytes. `None` where that cannot be.
+    ///
+    /// # Safety
+    /// The caller holds all references there are to the block of this header.
+    pub exchange_pages: Option<unsafe fn(NonNull<Header>) -> io::Result<()>>,
     /// Takes the block back. Called exactly once per count that falls to zero, on any thread.
     ///
     /// # Safety
@@ -75,6 +82,12 @@ impl Header {
     pub unsafe fn renew(&self) {
         // ORDERING: Relaxed: the origin is alone with the block; whoever gets it next gets it from this thread.
         self.references.store(1, Ordering::Relaxed);
+    }
+
+    /// The bytes: the first, and how many.
+    #[inline]
+    pub(super) fn range(&self) -> (NonNull<u8>, usize) {
+        (self.bytes, self.capacity)
     }
 
     /// States, for the model checker, that nobody may look at the bytes any more: all of them count as written.
@@ -150,6 +163,15 @@ impl Block {
     pub(super) fn has_only(&self, own: usize) -> bool {
         // ORDERING: Acquire pairs with the Release decrement of every earlier holder: its reads are over.
         self.header().references.load(Ordering::Acquire) == own
+    }
+
+    /// Puts fresh pages in the place of those that the bytes lie in, if nobody else holds the block and its memory can
+    /// do so. Answers whether it did.
+    pub(super) fn exchange_pages(&mut self) -> bool {
+        let Some(exchange) = self.origin().exchange_pages.filter(|_| self.has_only(1)) else { return false };
+        self.header().retire();
+        // SAFETY: the only reference is ours, and it stays borrowed.
+        unsafe { exchange(self.header) }.is_ok()
     }
 
     /// Adds `n` references that the caller accounts for.

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 use super::{AllocError, Block, Header, Origin};
 
-static HEAP: Origin = Origin { name: "heap", writable: true, release: release_heap };
+static HEAP: Origin = Origin { name: "heap", writable: true, exchange_pages: None, release: release_heap };
 
 #[repr(C)]
 struct HeapBlock {
@@ -70,7 +70,8 @@ struct ForeignBlock<T> {
 struct Foreign<T>(std::marker::PhantomData<T>);
 
 impl<T: Send + 'static> Foreign<T> {
-    const ORIGIN: &'static Origin = &Origin { name: "foreign", writable: false, release: Self::release };
+    const ORIGIN: &'static Origin =
+        &Origin { name: "foreign", writable: false, exchange_pages: None, release: Self::release };
 
     /// # Safety
     /// As for [`Origin::release`]; the header is the first field of a leaked `ForeignBlock<T>`.

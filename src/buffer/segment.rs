@@ -136,6 +136,12 @@ impl Segment {
         self.len -= n;
     }
 
+    /// Keeps the first `n` bytes in view. Does nothing when the view has no more.
+    #[inline]
+    pub fn truncate(&mut self, n: usize) {
+        self.len = self.len.min(n);
+    }
+
     /// The `n` bytes just before the view, which [`advance`](Self::advance) has dropped from it.
     pub(super) fn before(&self, n: usize) -> &[u8] {
         let offset = self.offset();
@@ -162,6 +168,32 @@ impl Segment {
         // SAFETY: the only reference is ours, read with Acquire, so no other view exists, and none can be made
         // while `self` is borrowed; the origin allows writing; the bytes are initialised.
         Some(unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) })
+    }
+
+    /// Whether [`exchange_pages`](Self::exchange_pages) can ever succeed: such bytes may be lent to a device that may
+    /// never say that it is done.
+    #[inline]
+    #[must_use]
+    pub fn has_private_pages(&self) -> bool {
+        self.block.origin().exchange_pages.is_some()
+    }
+
+    /// Puts fresh, zeroed pages in the place of those that the whole block lies in, if nobody else holds the block and
+    /// its memory can do so. Who was shown the old pages (the kernel, which still sends from them) goes on to see the
+    /// old bytes, and never what is written into the block in its next life. Answers whether it was done; then no byte
+    /// is in view any more.
+    pub fn exchange_pages(&mut self) -> bool {
+        let done = self.block.exchange_pages();
+        if done {
+            self.len = 0;
+        }
+        done
+    }
+
+    /// Whether both are views of one block.
+    #[must_use]
+    pub fn shares_block_with(&self, other: &Self) -> bool {
+        self.block.is_same(&other.block)
     }
 
     #[inline]

@@ -87,6 +87,18 @@ impl Readiness {
         self.0.intersects(EpollFlags::EPOLLPRI)
     }
 
+    /// Something lies in the error queue, or the descriptor is broken.
+    #[must_use]
+    pub fn is_error(self) -> bool {
+        self.0.intersects(EpollFlags::EPOLLERR)
+    }
+
+    /// Without [`ERROR`](Self::ERROR).
+    #[must_use]
+    pub fn without_error(self) -> Self {
+        Self(self.0 - EpollFlags::EPOLLERR)
+    }
+
     /// Broken, or closed in both directions. epoll reports this whether it was asked for or not.
     #[must_use]
     pub fn is_dead(self) -> bool {

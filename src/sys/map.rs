@@ -1,4 +1,5 @@
 //! Anonymous memory from the kernel: page-aligned, and zero.
+#![expect(unsafe_code, reason = "pages are exchanged by address")]
 
 use std::io;
 use std::ptr::NonNull;
@@ -23,4 +24,20 @@ impl Map {
     pub(crate) fn start(&mut self) -> NonNull<u8> {
         NonNull::from(&mut self.map[..]).cast()
     }
+}
+
+/// madvise(2), `MADV_DONTNEED`: drops the pages of a part of a private anonymous mapping. The next access finds zeroes.
+///
+/// KERNEL: the process's pages are let go, not overwritten. A socket buffer that refers to them keeps them as they are.
+///
+/// # Safety
+/// The range is a part of such a mapping, and nobody refers to its bytes.
+pub(crate) unsafe fn exchange_pages(start: NonNull<u8>, len: usize) -> io::Result<()> {
+    at(Site::PageExchange, || {
+        // SAFETY: the caller's promise.
+        match unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    })
 }

@@ -67,6 +67,8 @@ pub enum Site {
     Close,
     /// mmap(2). What munmap(2) answers is not looked at: the ranges are our own, so it cannot fail.
     Map,
+    /// madvise(2), `MADV_DONTNEED`.
+    PageExchange,
     /// pthread_create(3).
     Spawn,
     /// lstat(2) of a socket's file.

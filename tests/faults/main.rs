@@ -9,5 +9,6 @@ mod client;
 mod dialling;
 mod kills;
 mod matrix;
+mod memory;
 mod serving;
 mod starting;

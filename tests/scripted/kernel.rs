@@ -52,10 +52,12 @@ pub(super) struct Kernel {
     bell: RawFd,
     /// The time, which stands still but for orders.
     now: Instant,
+    /// The most connections that are served at once.
+    batch: usize,
 }
 
 impl Kernel {
-    pub(super) fn new(orders: Receiver<Order>, notes: Sender<Note>) -> Self {
+    pub(super) fn new(orders: Receiver<Order>, notes: Sender<Note>, batch: usize) -> Self {
         let own = UnixStream::pair().expect("a pair of sockets").0;
         let sockets = Vec::new();
         let queue = VecDeque::new();
@@ -70,6 +72,7 @@ impl Kernel {
             own,
             bell: -1,
             now: Instant::now(),
+            batch,
         }
     }
 
@@ -229,5 +232,9 @@ impl linkpoll::driver::epoll::Kernel for Kernel {
         let note = self.socket(fd).shut()?;
         self.note([note]);
         Ok(())
+    }
+
+    fn batch(&self) -> usize {
+        self.batch
     }
 }

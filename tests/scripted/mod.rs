@@ -7,7 +7,7 @@ mod socket;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use linkpoll::conn::Marks;
@@ -28,10 +28,10 @@ const QUIET: usize = 6;
 const ENDLESS: usize = 2000;
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Runs a program and says what is not as promised.
-pub(crate) fn run(program: &Program) -> Result<(), String> {
+/// Runs a program and says what is not as promised. The kernel serves so many connections with one call.
+pub(crate) fn run(program: &Program, batch: usize) -> Result<(), String> {
     let (notes, noted) = channel();
-    let mut run = Run::new(program, notes);
+    let mut run = Run::new(program, notes, batch);
     for op in &program.ops {
         run.play(*op);
     }
@@ -60,7 +60,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(program: &Program, notes: Sender<Note>) -> Self {
+    fn new(program: &Program, notes: Sender<Note>, batch: usize) -> Self {
         let (orders, ordered) = channel();
         let (high, low) = program.setup.marks();
         let limits = program.setup.limits();
@@ -75,7 +75,7 @@ impl Run {
             drain_limit: if program.setup.drains_not() { Duration::ZERO } else { LONG },
             ..LoopOptions::default()
         };
-        let driver = driver(program.setup, ordered, notes.clone());
+        let driver = driver(program.setup, Kernel::new(ordered, notes.clone(), batch));
         let handles = Handles::new(notes.clone());
         let maker = maker(program, notes.clone(), &handles);
         let mut reactor = Reactor::new(driver, options, Arc::default(), maker);
@@ -200,13 +200,13 @@ impl Run {
     }
 }
 
-fn driver(setup: Setup, orders: Receiver<Order>, notes: Sender<Note>) -> Epoll<Kernel> {
+fn driver(setup: Setup, kernel: Kernel) -> Epoll<Kernel> {
     let options = EpollOptions {
         trigger: if setup.edge() { Trigger::Edge } else { Trigger::Level },
         receive_budget: setup.budget(),
         ..EpollOptions::default()
     };
-    Epoll::with_kernel(Kernel::new(orders, notes), options).expect("the kernel refuses nothing")
+    Epoll::with_kernel(kernel, options).expect("the kernel refuses nothing")
 }
 
 /// Makes handlers with the decisions that the program has for each.

@@ -1,14 +1,16 @@
 //! A slab: one mapping, cut into blocks of one size.
 
+use std::io;
 use std::ptr::{self, NonNull};
 
 use super::{CLASSES, SLAB, Shared};
 use crate::buffer::{AllocError, Header, Origin};
 use crate::handover::Linked;
 use crate::sync::{Arc, AtomicUsize, Ordering, ThreadToken, UnsafeCell};
-use crate::sys::Map;
+use crate::sys::{self, Map};
 
-pub(super) static POOL: Origin = Origin { name: "pool", writable: true, release };
+pub(super) static POOL: Origin =
+    Origin { name: "pool", writable: true, exchange_pages: Some(exchange_pages), release };
 
 /// The index that stands for a size beyond every class.
 pub(super) const OVERSIZE: usize = CLASSES.len();
@@ -212,6 +214,16 @@ impl Drop for Slab {
         blocks.iter().for_each(|block| block.header.retire());
         self.list.with_mut(|_| ());
     }
+}
+
+/// # Safety
+/// As for [`Origin::exchange_pages`].
+unsafe fn exchange_pages(header: NonNull<Header>) -> io::Result<()> {
+    // SAFETY: the caller's reference keeps the block alive.
+    let (start, len) = unsafe { header.as_ref() }.range();
+    // SAFETY: the bytes are a part of the slab's anonymous mapping, and the caller is alone with them; zeroes are as
+    // good as any other bytes.
+    unsafe { sys::exchange_pages(start, len) }
 }
 
 /// # Safety

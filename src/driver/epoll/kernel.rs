@@ -2,14 +2,110 @@
 //!
 //! Three users: [`Linux`] makes them; a test plays the kernel, with results of its choice; a benchmark answers at
 //! once, to see what everything around the calls costs. Drivers that receive or send in another way, but are
-//! readiness-driven like epoll, supply their own.
+//! readiness-driven like epoll, supply their own. One that serves many connections with one call says so
+//! ([`Kernel::batch`]) and gets its calls as lists of entries.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
+use crate::buffer::Chain;
+use crate::driver::{Key, SystemCalls};
 use crate::sys::{self, Address, Epoll};
 pub use crate::sys::{Interest, Readiness, Ready};
+
+/// One connection's part of a [`receive_all`](Kernel::receive_all).
+#[derive(Debug)]
+pub struct ReceiveEntry<'a> {
+    key: Key,
+    fd: BorrowedFd<'a>,
+    room: &'a mut [u8],
+    result: io::Result<usize>,
+}
+
+impl<'a> ReceiveEntry<'a> {
+    /// An entry that would block, until the kernel says otherwise.
+    pub fn new(key: Key, fd: BorrowedFd<'a>, room: &'a mut [u8]) -> Self {
+        Self { key, fd, room, result: Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Its descriptor, non-blocking.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'a> {
+        self.fd
+    }
+
+    /// Where its bytes go.
+    pub fn room(&mut self) -> &mut [u8] {
+        self.room
+    }
+
+    /// As recv(2) would answer: 0 is the end.
+    pub fn answer(&mut self, result: io::Result<usize>) {
+        debug_assert!(!matches!(result, Ok(n) if n > self.room.len()), "more bytes than there is room for");
+        self.result = result;
+    }
+
+    /// What was answered.
+    ///
+    /// # Errors
+    /// As recv(2).
+    pub fn into_result(self) -> io::Result<usize> {
+        self.result
+    }
+}
+
+/// One connection's part of a [`send_all`](Kernel::send_all).
+#[derive(Debug)]
+pub struct SendEntry<'a> {
+    key: Key,
+    fd: BorrowedFd<'a>,
+    chain: &'a Chain,
+    result: io::Result<usize>,
+}
+
+impl<'a> SendEntry<'a> {
+    /// An entry that would block, until the kernel says otherwise.
+    #[must_use]
+    pub fn new(key: Key, fd: BorrowedFd<'a>, chain: &'a Chain) -> Self {
+        Self { key, fd, chain, result: Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Its descriptor, non-blocking.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'a> {
+        self.fd
+    }
+
+    /// The bytes, never none. The connection may be offered fewer.
+    #[must_use]
+    pub fn chain(&self) -> &'a Chain {
+        self.chain
+    }
+
+    /// As sendmsg(2) would answer.
+    pub fn answer(&mut self, result: io::Result<usize>) {
+        debug_assert!(!matches!(result, Ok(n) if n > self.chain.len()), "more bytes taken than offered");
+        self.result = result;
+    }
+
+    /// The connection, and what was answered.
+    pub fn into_result(self) -> (Key, io::Result<usize>) {
+        (self.key, self.result)
+    }
+}
 
 /// What the epoll driver asks of the kernel. Each method is one system call.
 pub trait Kernel: AsFd {
@@ -65,6 +161,36 @@ pub trait Kernel: AsFd {
     /// # Errors
     /// As the system call.
     fn shutdown_send(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// The driver is about to close a descriptor, or to give it away: whatever the kernel keeps for it besides watching
+    /// it ends. Counts the calls that takes.
+    #[inline]
+    fn forget(&mut self, _calls: &SystemCalls, _fd: BorrowedFd<'_>) {}
+
+    /// The most connections that one call serves. Where it is more than one, the driver uses
+    /// [`receive_all`](Self::receive_all) and [`send_all`](Self::send_all) with at most so many entries.
+    #[inline]
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// Receives for several connections, without blocking for any of them, and counts the calls it took. An entry
+    /// that is not answered counts as one that would block.
+    fn receive_all(&mut self, calls: &SystemCalls, entries: &mut [ReceiveEntry<'_>]) {
+        for entry in entries {
+            calls.receive.add(1);
+            entry.result = self.receive(entry.fd, entry.room, &mut []);
+        }
+    }
+
+    /// Sends for several connections, without blocking for any of them, and counts the calls it took. An entry that
+    /// is not answered counts as one that would block.
+    fn send_all(&mut self, calls: &SystemCalls, entries: &mut [SendEntry<'_>]) {
+        for entry in entries {
+            calls.send.add(1);
+            entry.result = self.send(entry.fd, &[IoSlice::new(entry.chain.front())]);
+        }
+    }
 }
 
 /// The kernel itself.

@@ -7,10 +7,19 @@
 //! * **Watching** follows from the state of a slot. Changes are collected and made before the next wait, so a pause
 //!   that is lifted in the same turn costs no system call. See `watch.rs`.
 //!
+//! * **Kernels and paths.** The system calls are behind [`Kernel`], which may serve many connections with one call
+//!   (`ahead.rs`, `deferred.rs`); the way of sent bytes is behind [`SendPath`], which may lend their memory. Drivers
+//!   on trial supply these two; everything else they share.
+//!
 //! Level-triggered by default: then a connection that was not read empty is simply reported again. Edge-triggered by
 //! choice: then it is carried over to the next turn by the driver.
 
+mod ahead;
+mod batch;
+mod deferred;
 mod kernel;
+mod options;
+mod path;
 mod receive;
 mod send;
 mod slot;
@@ -22,52 +31,29 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-pub use kernel::{Interest, Kernel, Linux, Readiness, Ready};
+pub use kernel::{Interest, Kernel, Linux, Readiness, Ready, ReceiveEntry, SendEntry};
+pub use options::{EpollOptions, Trigger};
+pub use path::{Copying, Outcome, SendPath, Tools};
 pub use slot::Socket;
 use slot::{Kind, Slot};
 
-use super::{Caps, Detached, Driver, Event, Key, KeyTable, Lending, SystemCalls, Token};
+use super::{Caps, Detached, Driver, Event, Key, KeyTable, SystemCalls, Token};
 use crate::buffer::{AllocError, BlockPool, Chain, PoolOptions, Tail};
 use crate::net::Address;
 use crate::sync::{Arc, Bell};
 use crate::sys::{self, EventFd};
+use ahead::Ahead;
+use batch::{Batch, Current};
+use deferred::Deferred;
 
 /// The token of the bell. No slot has this number.
 const BELL: u64 = u64::MAX;
 
-/// When the kernel reports a descriptor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Trigger {
-    /// As long as it is ready.
-    #[default]
-    Level,
-    /// When it becomes ready (`EPOLLET`).
-    Edge,
-}
-
-/// How an epoll driver behaves.
-#[derive(Clone, Copy, Debug)]
-pub struct EpollOptions {
-    /// When the kernel reports a connection. Default: level.
-    pub trigger: Trigger,
-    /// The most bytes of pooled memory, for receiving and sending, at least 256 KiB. Small rests of messages that are
-    /// copied out of the pool, and messages that are joined, are not among them. Default: 1 GiB.
-    pub memory: usize,
-    /// The most bytes received from one connection in one turn, so that a busy one does not starve the others.
-    /// Default: 256 KiB.
-    pub receive_budget: usize,
-}
-
-impl Default for EpollOptions {
-    fn default() -> Self {
-        Self { trigger: Trigger::Level, memory: 1 << 30, receive_budget: 256 << 10 }
-    }
-}
-
 /// The driver; see the module's documentation.
 #[derive(Debug)]
-pub struct Epoll<K = Linux> {
+pub struct Epoll<K: Kernel = Linux, S: SendPath<K> = Copying> {
     kernel: K,
+    path: S,
     options: EpollOptions,
     calls: Arc<SystemCalls>,
     bell: EventFd,
@@ -75,7 +61,7 @@ pub struct Epoll<K = Linux> {
     /// The block that connections are received into, and one more that a large receive may run over into.
     block: Option<Tail>,
     spare: Option<Tail>,
-    slots: KeyTable<Slot>,
+    slots: KeyTable<Slot<S::Line>>,
     /// Events that are due without asking the kernel.
     events: VecDeque<Event<Socket>>,
     batch: Batch,
@@ -85,26 +71,8 @@ pub struct Epoll<K = Linux> {
     starved: Vec<Key>,
     /// Slots whose watch is to be brought up to date.
     stale: Vec<Key>,
-}
-
-/// What the kernel has reported, and how far it is worked off.
-#[derive(Debug)]
-struct Batch {
-    ready: Vec<Ready>,
-    at: usize,
-    /// What is left to do for the entry before `at`.
-    current: Option<Current>,
-    /// Waits in a row that used little of `ready`.
-    sparse: u32,
-}
-
-/// A connection that is being received from, or a listener that is being accepted from.
-#[derive(Clone, Copy, Debug)]
-struct Current {
-    key: Key,
-    readiness: Readiness,
-    /// Bytes, or connections, still allowed in this turn.
-    budget: usize,
+    ahead: Ahead,
+    deferred: Deferred,
 }
 
 impl Epoll<Linux> {
@@ -118,21 +86,26 @@ impl Epoll<Linux> {
 }
 
 impl<K: Kernel> Epoll<K> {
-    /// The fewest and the most events asked for in one wait.
-    const FEWEST_EVENTS: usize = 64;
-    const MOST_EVENTS: usize = 4096;
-    /// Waits in a row that must use less than a quarter of the room before it is halved.
-    const SPARSE_WAITS: u32 = 256;
+    /// A driver on a given kernel.
+    ///
+    /// # Errors
+    /// As [`with_path`](Self::with_path).
+    pub fn with_kernel(kernel: K, options: EpollOptions) -> io::Result<Self> {
+        Self::with_path(kernel, Copying, options)
+    }
+}
+
+impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
     /// With less pooled memory than for one block to receive into, nothing could ever be received.
     const LEAST_MEMORY: usize = 256 << 10;
     /// Connections accepted from one listener in one turn.
     const ACCEPTS: usize = 64;
 
-    /// A driver on a given kernel.
+    /// A driver on a given kernel, that sends on a given path.
     ///
     /// # Errors
     /// As eventfd(2), when the kernel refuses to watch it, and when `options.memory` is less than its least.
-    pub fn with_kernel(mut kernel: K, options: EpollOptions) -> io::Result<Self> {
+    pub fn with_path(mut kernel: K, path: S, options: EpollOptions) -> io::Result<Self> {
         if options.memory < Self::LEAST_MEMORY {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -144,6 +117,7 @@ impl<K: Kernel> Epoll<K> {
         let pool = PoolOptions { limit: options.memory, bell: Some(Box::new(bell.clone())) };
         Ok(Self {
             kernel,
+            path,
             options,
             calls: Arc::default(),
             bell,
@@ -152,10 +126,12 @@ impl<K: Kernel> Epoll<K> {
             spare: None,
             slots: KeyTable::default(),
             events: VecDeque::new(),
-            batch: Batch { ready: Vec::with_capacity(Self::FEWEST_EVENTS), at: 0, current: None, sparse: 0 },
+            batch: Batch::default(),
             carried: Vec::new(),
             starved: Vec::new(),
             stale: Vec::new(),
+            ahead: Ahead::default(),
+            deferred: Deferred::default(),
         })
     }
 
@@ -164,9 +140,14 @@ impl<K: Kernel> Epoll<K> {
         &mut self.kernel
     }
 
+    /// The send path.
+    pub fn path(&mut self) -> &mut S {
+        &mut self.path
+    }
+
     /// Takes a slot in and has it watched.
-    fn add(&mut self, key: Key, slot: Slot) -> io::Result<()> {
-        let interest = slot.interest(self.edge()).unwrap_or_default();
+    fn add(&mut self, key: Key, slot: Slot<S::Line>) -> io::Result<()> {
+        let interest = slot.interest(self.edge(), false).unwrap_or_default();
         self.calls.control.add(1);
         self.kernel.watch(slot.fd(), key.to_word(), interest)?;
         let old = self.slots.insert(key, Slot { watched: Some(interest), ..slot });
@@ -178,23 +159,6 @@ impl<K: Kernel> Epoll<K> {
         self.options.trigger == Trigger::Edge
     }
 
-    /// Makes room for more events when all of it was used, for fewer when little of it was used for long.
-    fn resize_batch(&mut self, used: usize) {
-        let room = self.batch.ready.capacity();
-        self.batch.sparse = if used < room / 4 { self.batch.sparse.saturating_add(1) } else { 0 };
-        let new = if used >= room && room < Self::MOST_EVENTS {
-            room * 2
-        } else if self.batch.sparse >= Self::SPARSE_WAITS && room >= 2 * Self::FEWEST_EVENTS {
-            room / 2
-        } else {
-            return;
-        };
-        self.batch.sparse = 0;
-        let mut resized = Vec::with_capacity(new);
-        resized.append(&mut self.batch.ready);
-        self.batch.ready = resized;
-    }
-
     /// Starts work on the next ready descriptor. Answers whether there was one.
     fn advance(&mut self) -> bool {
         let Some(ready) = self.batch.ready.get(self.batch.at) else { return false };
@@ -203,7 +167,11 @@ impl<K: Kernel> Epoll<K> {
             return true;
         }
         let key = Key::from_word(ready.token());
-        let readiness = ready.readiness();
+        let mut readiness = ready.readiness();
+        if S::LENDS && readiness.is_error() && self.heed_errors(key, readiness) {
+            // What lent memory has to tell is no error. If there is an error besides, receiving finds it.
+            readiness = readiness.without_error();
+        }
         let Some(slot) = self.slots.get(key) else { return true };
         match slot.kind {
             Kind::Listener => self.batch.current = Some(Current { key, readiness, budget: Self::ACCEPTS }),
@@ -218,6 +186,21 @@ impl<K: Kernel> Epoll<K> {
             }
         }
         true
+    }
+
+    /// Looks for news of lent memory. Answers whether there was anything.
+    fn heed_errors(&mut self, key: Key, readiness: Readiness) -> bool {
+        let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
+        match self.slots.get_mut(key) {
+            Some(slot) if slot.kind == Kind::Connection => {
+                self.path.heed_errors(tools, &mut slot.line, slot.fd.as_fd())
+            }
+            Some(_) => false,
+            None => {
+                self.path.reported(tools, key, readiness);
+                false
+            }
+        }
     }
 
     fn finish_connect(&mut self, key: Key) {
@@ -268,7 +251,10 @@ impl<K: Kernel> Epoll<K> {
         let unsent = slot.unsent.take();
         self.mark_stale(key);
         self.events.push_back(Event::Error(key, error));
-        self.release_all(unsent);
+        self.release_all(key, unsent);
+        if S::LENDS {
+            self.heed_errors(key, Readiness::ERROR);
+        }
     }
 
     /// Takes back what is due to be told of a connection. Answers the bytes among it.
@@ -284,21 +270,21 @@ impl<K: Kernel> Epoll<K> {
         received
     }
 
-    fn release_all(&mut self, unsent: Option<Box<slot::Unsent>>) {
+    fn release_all(&mut self, key: Key, unsent: Option<Box<slot::Unsent>>) {
         for (_, token) in unsent.into_iter().flat_map(|unsent| unsent.tokens) {
-            self.events.push_back(Event::Released(token, Lending::Copied));
+            self.release(key, Some(token));
         }
     }
 }
 
-impl<K: Kernel> Driver for Epoll<K> {
+impl<K: Kernel, S: SendPath<K>> Driver for Epoll<K, S> {
     type Socket = Socket;
 
     fn caps(&self) -> Caps {
         Caps {
             receive_is_scarce: false,
-            releases_late: false,
-            largest_batch: 1,
+            releases_late: S::LENDS,
+            largest_batch: self.kernel.batch(),
             must_poll: false,
             half_close: true,
         }
@@ -353,17 +339,23 @@ impl<K: Kernel> Driver for Epoll<K> {
         if self.slots.get(key)?.failed {
             return None;
         }
+        let mut unsent = self.slots.get_mut(key)?.unsent.take();
+        let chain = unsent.as_mut().map(|unsent| std::mem::take(&mut unsent.chain)).unwrap_or_default();
+        self.release_all(key, unsent);
+        self.tell_ahead_of(key);
         let slot = self.slots.remove(key)?;
+        self.kernel.forget(&self.calls, slot.fd());
         if slot.watched.is_some() {
             self.calls.control.add(1);
             // A descriptor that cannot be unwatched was not watched: there is nothing to undo.
             drop(self.kernel.unwatch(slot.fd()));
         }
+        if S::LENDS && self.path.is_lent(&slot.line) {
+            let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
+            self.path.detach(tools, slot.line, slot.fd.as_fd());
+        }
         let peer = slot.peer.unwrap_or_else(|| Box::new(Address::Unix(Default::default())));
-        let mut unsent = slot.unsent;
-        let chain = unsent.as_mut().map(|unsent| std::mem::take(&mut unsent.chain)).unwrap_or_default();
         let received = self.recall(key);
-        self.release_all(unsent);
         Some(Detached { socket: Socket { fd: slot.fd, peer }, received, unsent: chain })
     }
 
@@ -406,28 +398,43 @@ impl<K: Kernel> Driver for Epoll<K> {
     }
 
     fn close(&mut self, key: Key) {
-        if let Some(slot) = self.slots.remove(key) {
-            self.calls.other.add(1);
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let unsent = slot.unsent.take();
+        self.release_all(key, unsent);
+        let Some(slot) = self.slots.remove(key) else { return };
+        self.calls.other.add(1);
+        self.kernel.forget(&self.calls, slot.fd());
+        if S::LENDS && self.path.is_lent(&slot.line) {
+            let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
+            self.path.close(tools, slot.line, key, slot.fd);
+        } else {
             sys::close(slot.fd);
-            self.release_all(slot.unsent);
-            self.events.push_back(Event::Closed(key));
         }
+        self.events.push_back(Event::Closed(key));
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         debug_assert!(self.batch.at >= self.batch.ready.len(), "the batch before was worked off");
         self.feed_starved();
+        self.send_before_wait();
         self.update_watches();
+        let mut timeout = timeout;
+        if S::LENDS {
+            let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
+            let most = self.path.tend(tools);
+            timeout = most.map_or(timeout, |most| Some(timeout.map_or(most, |timeout| timeout.min(most))));
+        }
         let busy = !self.events.is_empty() || !self.carried.is_empty();
         let timeout = if busy { 0 } else { timeout.map_or(-1, to_milliseconds) };
         self.calls.wait.add(1);
         let used = self.kernel.wait(&mut self.batch.ready, timeout)?;
-        self.resize_batch(used);
+        self.batch.resize(used);
         self.batch.at = 0;
         // The end may have been reported together with bytes that were left: it is looked for behind them.
         let readiness = Readiness::RECEIVE.and(Readiness::END);
         let carried = self.carried.drain(..).map(|key| Ready::new(key.to_word(), readiness));
         self.batch.ready.extend(carried);
+        self.receive_ahead();
         Ok(())
     }
 
@@ -445,14 +452,14 @@ impl<K: Kernel> Driver for Epoll<K> {
                 if let Some(event) = self.receive_from(current) {
                     return Some(event);
                 }
-            } else if !self.advance() {
+            } else if !self.advance() && !self.end_batch() {
                 return None;
             }
         }
     }
 }
 
-impl<K: Kernel> AsFd for Epoll<K> {
+impl<K: Kernel, S: SendPath<K>> AsFd for Epoll<K, S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.kernel.as_fd()
     }

@@ -7,6 +7,7 @@
 
 use std::io;
 
+use super::path::SendPath;
 use super::slot::Kind;
 use super::{Current, Epoll, Kernel, Socket};
 use crate::buffer::{AllocError, Tail};
@@ -16,13 +17,16 @@ use crate::sync::shrink;
 /// The block that connections share.
 const BLOCK: usize = shrink(64 << 10, 6);
 /// With less room left than this, a receive runs over into a fresh block.
-const LITTLE_ROOM: usize = shrink(16 << 10, 2);
+pub(super) const LITTLE_ROOM: usize = shrink(16 << 10, 2);
 /// The largest block for one message; a larger message comes in several such pieces.
 const LARGEST: usize = 1 << 20;
 
-impl<K: Kernel> Epoll<K> {
+impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
     /// Receives once from a connection, or accepts once from a listener.
     pub(super) fn receive_from(&mut self, current: Current) -> Option<Event<Socket>> {
+        if let Some(result) = self.take_ahead() {
+            return self.tell_ahead(current, result);
+        }
         let slot = self.slots.get_mut(current.key)?;
         if slot.kind == Kind::Listener {
             self.accept(current);
@@ -147,7 +151,7 @@ impl<K: Kernel> Epoll<K> {
 
     /// After `n` bytes of `asked`: whether to receive once more in this turn.
     #[inline]
-    fn again(&mut self, current: Current, n: usize, asked: usize) {
+    pub(super) fn again(&mut self, current: Current, n: usize, asked: usize) {
         let more = n == asked || current.readiness.peer_ended() || current.readiness.is_urgent();
         let budget = current.budget.saturating_sub(n);
         if more && budget > 0 {
@@ -157,7 +161,7 @@ impl<K: Kernel> Epoll<K> {
         }
     }
 
-    fn end(&mut self, key: Key) -> Option<Event<Socket>> {
+    pub(super) fn end(&mut self, key: Key) -> Option<Event<Socket>> {
         let slot = self.slots.get_mut(key)?;
         slot.ended = true;
         slot.block = None;
@@ -166,7 +170,7 @@ impl<K: Kernel> Epoll<K> {
         Some(Event::Eof(key))
     }
 
-    fn receive_failed(&mut self, key: Key, error: io::Error) -> Option<Event<Socket>> {
+    pub(super) fn receive_failed(&mut self, key: Key, error: io::Error) -> Option<Event<Socket>> {
         if error.kind() != io::ErrorKind::WouldBlock {
             self.fail(key, error);
         }

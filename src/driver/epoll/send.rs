@@ -1,28 +1,18 @@
 //! The sending half of the epoll driver.
 //!
 //! What is given to `send` goes out at once, in as few calls as it takes, until the socket says that it is full. Only
-//! then is the rest kept and room waited for.
+//! then is the rest kept and room waited for. A kernel that sends for many connections in one call gets everything at
+//! the end of the batch instead; see `deferred.rs`.
 
-use std::io::{self, IoSlice};
 use std::os::fd::AsFd as _;
 
-use super::slot::{Slot, Unsent};
+use super::path::{Outcome, SendPath, Tools};
+use super::slot::{Kind, Unsent};
 use super::{Epoll, Kernel};
 use crate::buffer::Chain;
-use crate::driver::{Event, Key, Lending, SystemCalls, Token};
+use crate::driver::{Event, Key, Lending, Token};
 
-/// Pieces offered in one call: the first count where it suffices, for it takes less stack to set up.
-const FEW_PIECES: usize = 16;
-const MOST_PIECES: usize = 1024;
-
-/// How a run of sends ended.
-enum Outcome {
-    Done,
-    Full,
-    Failed(io::Error),
-}
-
-impl<K: Kernel> Epoll<K> {
+impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
     /// Sends behind whatever waits already. Answers how many bytes were taken at once.
     #[inline]
     pub(super) fn send_now(&mut self, key: Key, mut chain: Chain, token: Option<Token>) -> usize {
@@ -30,30 +20,34 @@ impl<K: Kernel> Epoll<K> {
             self.events.extend(token.map(|token| Event::Released(token, Lending::Copied)));
             return 0;
         };
-        if slot.unsent.is_some() || slot.kind == super::Kind::Connecting {
+        if slot.unsent.is_some() || slot.kind == Kind::Connecting {
             let unsent = slot.unsent.get_or_insert_default();
             // What waits may wait for long; a small part must not keep a large block.
             chain.compact();
-            unsent.chain.append(chain);
-            let end = unsent.sent + unsent.chain.len() as u64;
-            unsent.tokens.extend(token.map(|token| (end, token)));
+            unsent.append(chain, token);
+            return 0;
+        }
+        if self.kernel.batch() > 1 {
+            self.defer(key, chain, token);
             return 0;
         }
         let before = chain.len();
-        let outcome = send_chain(&mut self.kernel, &self.calls, slot, &mut chain);
+        let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
+        let outcome = self.path.send(tools, &mut slot.line, slot.fd.as_fd(), &mut chain);
         let sent = before - chain.len();
         match outcome {
             Outcome::Done if token.is_none() => {}
-            Outcome::Done => self.events.extend(token.map(|token| Event::Released(token, Lending::Copied))),
+            Outcome::Done => self.release(key, token),
             Outcome::Full => {
                 // The rest may stay for long; a small part must not keep a large block.
                 chain.compact();
-                let tokens = token.into_iter().map(|token| (chain.len() as u64, token)).collect();
-                slot.unsent = Some(Box::new(Unsent { chain, sent: 0, tokens }));
+                let mut unsent = Box::<Unsent>::default();
+                unsent.append(chain, token);
+                slot.unsent = Some(unsent);
                 self.mark_stale(key);
             }
             Outcome::Failed(error) => {
-                self.events.extend(token.map(|token| Event::Released(token, Lending::Copied)));
+                self.release(key, token);
                 self.fail(key, error);
             }
         }
@@ -62,35 +56,65 @@ impl<K: Kernel> Epoll<K> {
 
     /// Sends what waits, and ends the sending direction if that is due.
     pub(super) fn flush(&mut self, key: Key) {
-        let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.kind == super::Kind::Connection) else {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.kind == Kind::Connection) else {
             return;
         };
+        if slot.unsent.is_some() && self.kernel.batch() > 1 {
+            return self.defer_waiting(key);
+        }
         if let Some(mut unsent) = slot.unsent.take() {
             let before = unsent.chain.len();
-            let outcome = send_chain(&mut self.kernel, &self.calls, slot, &mut unsent.chain);
+            let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
+            let outcome = self.path.send(tools, &mut slot.line, slot.fd.as_fd(), &mut unsent.chain);
             let sent = before - unsent.chain.len();
-            unsent.sent += sent as u64;
-            if sent > 0 {
-                self.events.push_back(Event::Sent(key, sent));
+            return self.flushed(key, unsent, sent, outcome);
+        }
+        self.end_sending(key);
+    }
+
+    /// Goes on after `sent` bytes of what waited were sent.
+    pub(super) fn flushed(&mut self, key: Key, mut unsent: Box<Unsent>, sent: usize, outcome: Outcome) {
+        unsent.sent += sent as u64;
+        if sent > 0 {
+            self.events.push_back(Event::Sent(key, sent));
+        }
+        while unsent.tokens.front().is_some_and(|(end, _)| *end <= unsent.sent) {
+            let token = unsent.tokens.pop_front().map(|(_, token)| token);
+            self.release(key, token);
+        }
+        match outcome {
+            Outcome::Done => {
+                self.keep_spare(unsent);
+                self.mark_stale(key);
             }
-            while unsent.tokens.front().is_some_and(|(end, _)| *end <= unsent.sent) {
-                self.events.extend(
-                    unsent.tokens.pop_front().map(|(_, token)| Event::Released(token, Lending::Copied)),
-                );
-            }
-            match outcome {
-                Outcome::Done => self.mark_stale(key),
-                Outcome::Full => slot.unsent = Some(unsent),
-                Outcome::Failed(error) => {
-                    self.release_all(Some(unsent));
-                    return self.fail(key, error);
+            Outcome::Full => {
+                if let Some(slot) = self.slots.get_mut(key) {
+                    slot.unsent = Some(unsent);
+                    return self.mark_stale(key);
                 }
+            }
+            Outcome::Failed(error) => {
+                for (_, token) in unsent.tokens {
+                    self.release(key, Some(token));
+                }
+                return self.fail(key, error);
             }
         }
         self.end_sending(key);
     }
 
-    fn end_sending(&mut self, key: Key) {
+    /// Releases a token, nothing of whose bytes is left here, unless the path still needs their memory.
+    #[inline]
+    pub(super) fn release(&mut self, key: Key, token: Option<Token>) {
+        let Some(token) = token else { return };
+        let lending = match self.slots.get_mut(key) {
+            Some(slot) => self.path.finished(&mut slot.line, token),
+            None => Some(Lending::Copied),
+        };
+        self.events.extend(lending.map(|lending| Event::Released(token, lending)));
+    }
+
+    pub(super) fn end_sending(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         // After a failure there is no orderly end: what the peer has is not all of it.
         if slot.shutdown && slot.unsent.is_none() && !slot.failed {
@@ -102,36 +126,4 @@ impl<K: Kernel> Epoll<K> {
             }
         }
     }
-}
-
-/// Sends until everything is sent, the socket is full, or it fails. What is sent leaves the chain.
-#[inline]
-fn send_chain<K: Kernel>(kernel: &mut K, calls: &SystemCalls, slot: &Slot, chain: &mut Chain) -> Outcome {
-    while !chain.is_empty() {
-        calls.send.add(1);
-        let result = match chain.single() {
-            Some(piece) => kernel.send(slot.fd(), &[IoSlice::new(piece)]),
-            None => send_pieces(kernel, slot, chain),
-        };
-        match result {
-            Ok(n) => {
-                let skipped = chain.skip(n);
-                debug_assert_eq!(skipped, Ok(()), "the kernel takes no more than it is offered");
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Full,
-            Err(error) => return Outcome::Failed(error),
-        }
-    }
-    Outcome::Done
-}
-
-fn send_pieces<K: Kernel>(kernel: &mut K, slot: &Slot, chain: &Chain) -> io::Result<usize> {
-    if chain.pieces() <= FEW_PIECES {
-        let mut slices = [IoSlice::new(&[]); FEW_PIECES];
-        let n = chain.io_slices(&mut slices);
-        return kernel.send(slot.fd(), &slices[..n]);
-    }
-    let mut slices = [IoSlice::new(&[]); MOST_PIECES];
-    let n = chain.io_slices(&mut slices);
-    kernel.send(slot.fd(), &slices[..n])
 }

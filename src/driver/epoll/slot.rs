@@ -35,9 +35,23 @@ pub(super) struct Unsent {
     pub(super) tokens: VecDeque<(u64, Token)>,
 }
 
+impl Unsent {
+    /// Adds bytes at the back, and the token to release when they are sent.
+    pub(super) fn append(&mut self, chain: Chain, token: Option<Token>) {
+        if self.chain.is_empty() {
+            self.chain = chain;
+        } else {
+            self.chain.append(chain);
+        }
+        if let Some(token) = token {
+            self.tokens.push_back((self.sent + self.chain.len() as u64, token));
+        }
+    }
+}
+
 /// The state of one descriptor. An idle connection has no heap memory here.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct Slot<L> {
     pub(super) fd: OwnedFd,
     pub(super) kind: Kind,
     /// The caller wants to receive.
@@ -58,6 +72,12 @@ pub(super) struct Slot {
     pub(super) dead: bool,
     /// An error was told: there is no traffic any more.
     pub(super) failed: bool,
+    /// What it has to send goes out with others'.
+    pub(super) deferred: bool,
+    /// It is among those that are just received from.
+    pub(super) ahead: bool,
+    /// What the send path knows of it.
+    pub(super) line: L,
     /// Bytes that the next message still needs, and the block they are received into.
     pub(super) wanted: usize,
     pub(super) block: Option<Box<Tail>>,
@@ -65,7 +85,7 @@ pub(super) struct Slot {
     pub(super) peer: Option<Box<Address>>,
 }
 
-impl Slot {
+impl<L: Default> Slot<L> {
     pub(super) fn new(fd: OwnedFd, kind: Kind, peer: Option<Box<Address>>) -> Self {
         Self {
             fd,
@@ -79,6 +99,9 @@ impl Slot {
             stale: false,
             dead: false,
             failed: false,
+            deferred: false,
+            ahead: false,
+            line: L::default(),
             wanted: 0,
             block: None,
             unsent: None,
@@ -95,15 +118,17 @@ impl Slot {
         self.receiving && !self.ended && !self.starved
     }
 
-    /// What the kernel should watch for; `None` for nothing at all.
-    pub(super) fn interest(&self, edge: bool) -> Option<Interest> {
+    /// What the kernel should watch for; `None` for nothing at all. While memory is lent, news of it are waited for
+    /// in any case, but each is to be told only once.
+    pub(super) fn interest(&self, edge: bool, lent: bool) -> Option<Interest> {
+        let news = lent.then_some(Interest { receive: false, send: false, edge: true });
         if self.failed {
-            return None;
+            return news;
         }
         let receive = self.kind != Kind::Connecting && self.may_receive();
         let send = self.kind == Kind::Connecting || self.unsent.is_some();
         // A listener is level-triggered always: a burst larger than one turn accepts must be reported again.
         let edge = edge && self.kind != Kind::Listener;
-        (receive || send || !self.dead).then_some(Interest { receive, send, edge })
+        if receive || send || !self.dead { Some(Interest { receive, send, edge }) } else { news }
     }
 }

@@ -1,10 +1,11 @@
 //! Keeps what the kernel watches for in step with what the slots want, before each wait.
 
+use super::path::SendPath;
 use super::slot::Kind;
 use super::{Epoll, Kernel};
 use crate::driver::{Event, Key};
 
-impl<K: Kernel> Epoll<K> {
+impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
     /// Notes that what a slot wants to be told of may have changed.
     pub(super) fn mark_stale(&mut self, key: Key) {
         if let Some(slot) = self.slots.get_mut(key)
@@ -21,7 +22,7 @@ impl<K: Kernel> Epoll<K> {
         while let Some(key) = self.stale.pop() {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             slot.stale = false;
-            let wanted = slot.interest(edge);
+            let wanted = slot.interest(edge, S::LENDS && self.path.is_lent(&slot.line));
             if wanted == slot.watched {
                 continue;
             }

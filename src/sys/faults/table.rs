@@ -51,7 +51,7 @@ macro_rules! faults {
 
 impl Site {
     /// All sites.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::EpollCreate,
         Self::EpollAdd,
         Self::EpollModify,
@@ -78,6 +78,7 @@ impl Site {
         Self::Shutdown,
         Self::Close,
         Self::Map,
+        Self::PageExchange,
         Self::Spawn,
         Self::FileStatus,
         Self::FileProbe,
@@ -133,6 +134,7 @@ impl Site {
             Self::Shutdown => faults![Nothing: ENOTCONN],
             Self::Close => faults![Nothing: EINTR EIO],
             Self::Map => faults![Connection: ENOMEM EAGAIN],
+            Self::PageExchange => faults![Nothing: ENOMEM EAGAIN EINVAL],
             Self::Spawn => faults![SetUp: EAGAIN],
             Self::FileStatus => faults![SetUp: EACCES ENOMEM],
             Self::FileProbe => faults![SetUp: EACCES EAGAIN],

@@ -1,10 +1,12 @@
 //! What a suite runs on.
 
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use linkpoll::driver::Driver;
-use linkpoll::driver::epoll::{Epoll, EpollOptions, Socket, Trigger};
+use linkpoll::buffer::Segment;
+use linkpoll::driver::epoll::{Epoll, EpollOptions, Interest, Kernel, Linux, Ready, Socket, Trigger};
+use linkpoll::driver::{Driver, Key};
 use linkpoll::net::Address;
 
 /// Makes drivers of one kind.
@@ -17,6 +19,11 @@ pub trait Bed {
 
     /// A connected, non-blocking socket, for the driver to be attached to.
     fn socket(&self, fd: OwnedFd, peer: Address) -> <Self::Driver as Driver>::Socket;
+
+    /// A piece to be sent, in memory of the driver's choice where the bed wants that.
+    fn piece(&self, _driver: &mut Self::Driver, _key: Key, piece: Segment) -> Segment {
+        piece
+    }
 
     /// The time after which a driver that does nothing is given up.
     fn patience(&self) -> Duration {
@@ -43,5 +50,81 @@ impl Bed for EpollBed {
 
     fn socket(&self, fd: OwnedFd, peer: Address) -> Socket {
         Socket { fd, peer: Box::new(peer) }
+    }
+}
+
+/// Epoll drivers whose kernel serves several connections with one call, as far as the driver can tell: each entry of a
+/// batch becomes a call of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchedBed {
+    /// As of the bed of plain drivers.
+    pub epoll: EpollBed,
+    /// The most connections served at once.
+    pub batch: usize,
+}
+
+impl Bed for BatchedBed {
+    type Driver = Epoll<Batched>;
+
+    fn driver(&self, memory: usize) -> Self::Driver {
+        let EpollBed { trigger, receive_budget } = self.epoll;
+        let options = EpollOptions { trigger, memory, receive_budget };
+        let linux = Linux::new().expect("an epoll instance can be had");
+        Epoll::with_kernel(Batched { linux, batch: self.batch }, options).expect("it can be watched")
+    }
+
+    fn socket(&self, fd: OwnedFd, peer: Address) -> Socket {
+        Socket { fd, peer: Box::new(peer) }
+    }
+}
+
+/// Linux, with the batches that the trait supplies.
+#[derive(Debug)]
+pub struct Batched {
+    linux: Linux,
+    batch: usize,
+}
+
+impl AsFd for Batched {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.linux.as_fd()
+    }
+}
+
+impl Kernel for Batched {
+    fn wait(&mut self, ready: &mut Vec<Ready>, timeout: i32) -> io::Result<usize> {
+        self.linux.wait(ready, timeout)
+    }
+
+    fn watch(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        self.linux.watch(fd, token, interest)
+    }
+
+    fn rewatch(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        self.linux.rewatch(fd, token, interest)
+    }
+
+    fn unwatch(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.linux.unwatch(fd)
+    }
+
+    fn receive(&mut self, fd: BorrowedFd<'_>, first: &mut [u8], second: &mut [u8]) -> io::Result<usize> {
+        self.linux.receive(fd, first, second)
+    }
+
+    fn send(&mut self, fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.linux.send(fd, pieces)
+    }
+
+    fn accept(&mut self, fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
+        self.linux.accept(fd)
+    }
+
+    fn shutdown_send(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.linux.shutdown_send(fd)
+    }
+
+    fn batch(&self) -> usize {
+        self.batch
     }
 }

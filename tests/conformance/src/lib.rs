@@ -19,7 +19,7 @@ mod rig;
 pub mod send;
 pub mod wake;
 
-pub use bed::{Bed, EpollBed};
+pub use bed::{Batched, BatchedBed, Bed, EpollBed};
 pub use isolated::isolated;
 pub use peer::{FAMILIES, Family, Peer, pattern};
 pub use rig::{Log, Rig};

@@ -152,7 +152,11 @@ impl<'a, B: Bed> Rig<'a, B> {
     }
 
     /// Gives a chain to the driver.
-    pub fn send_chain(&mut self, key: Key, chain: Chain, token: Option<u64>) {
+    pub fn send_chain(&mut self, key: Key, mut given: Chain, token: Option<u64>) {
+        let mut chain = Chain::new();
+        while let Some(piece) = given.pop() {
+            chain.push(self.bed.piece(&mut self.driver, key, piece));
+        }
         self.log_mut(key).given += chain.len() as u64;
         if let Some(token) = token {
             assert!(self.tokens.insert(token), "a case uses a token once");
