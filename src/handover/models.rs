@@ -4,11 +4,9 @@
 //! code under test has to order itself. Messages lie in tracked loom cells, so a message that is read before it is
 //! published, twice or never is reported.
 
-use std::sync::Arc as WakerArc;
-
 use crate::handover::{Mailbox, Post, Queue, WakerSlot};
 use crate::sync::model::{Bound, model};
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Bell, FakeBell, Ordering, Parker, thread};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Bell, FakeBell, Ordering, Parker, WakerArc, thread};
 
 /// The bell of a mailbox, which counts how often it was rung.
 struct Counted {

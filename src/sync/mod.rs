@@ -39,6 +39,9 @@ pub use imp::{
     Witness, fence, thread, ticks,
 };
 pub use parker::Parker;
+/// What a waker is made of, whoever checks.
+#[cfg(test)]
+pub(crate) use std::sync::Arc as WakerArc;
 pub use std::sync::atomic::Ordering;
 
 // A build that expects models must have them: a stray `RUSTFLAGS` that replaces the flags of `cargo loom` would
