@@ -5,6 +5,7 @@
 //! * **By order**: it kills itself when it comes to a step for the n-th time. So every step is hit.
 //! * **By chance**: its killer waits for a random time. The victim has written the step that it was in to a file.
 
+mod callers;
 mod clients;
 mod servers;
 mod victim;
@@ -12,6 +13,8 @@ mod victims;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::iter::Sum;
+use std::ops::AddAssign;
 use std::path::Path;
 
 /// How often each step is hit by order.
@@ -45,5 +48,30 @@ impl Hits {
 
     fn total_by_chance(&self) -> u64 {
         self.0.values().map(|[_, chanced]| chanced).sum()
+    }
+}
+
+/// Calls that were made, and how they have ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Calls {
+    made: u64,
+    replied: u64,
+    failed: u64,
+}
+
+impl AddAssign for Calls {
+    fn add_assign(&mut self, other: Self) {
+        self.made += other.made;
+        self.replied += other.replied;
+        self.failed += other.failed;
+    }
+}
+
+impl Sum for Calls {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, calls| {
+            sum += calls;
+            sum
+        })
     }
 }

@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
-use linkpoll::faults::{KILL, Site, Step};
+use linkpoll::faults::{Site, Step};
 use linkpoll::net::Address;
 use linkpoll_conformance::isolated;
 
-use super::victim::Victim;
-use super::victims::{ADDRESS, SHORT};
-use super::{BY_CHANCE, BY_ORDER, Hits};
+use super::victim::{Victim, order};
+use super::victims::ADDRESS;
+use super::{BY_CHANCE, BY_ORDER, Calls, Hits};
 use crate::bed::{QUIT, any_port, descriptors};
 use crate::client::{Client, Fate, fate, payload};
 
@@ -31,14 +31,6 @@ fn steps() -> Vec<Step> {
     let each = SITES.into_iter().flat_map(|site| [Step::In(site), Step::After(site)]);
     each.chain([Step::Short(Site::Receive), Step::Short(Site::Send), Step::Short(Site::SendVectored)])
         .collect()
-}
-
-/// Calls that were made, and how they have ended.
-#[derive(Debug, Default)]
-struct Calls {
-    made: u64,
-    replied: u64,
-    failed: u64,
 }
 
 /// Calls a server until it is gone.
@@ -76,14 +68,8 @@ fn load(address: &Address, kind: u64, most: usize) -> Calls {
 
 /// Runs a server under load until it dies. Answers the step in which it did, if it was killed by chance.
 fn kill(number: u64, step: Option<(Step, u64)>, address: &Address) -> (Option<Step>, Calls, Address) {
-    let mut variables = vec![(ADDRESS, address.to_string())];
-    if let Some((step, survived)) = step {
-        variables
-            .push((KILL, format!("{step} {}", if matches!(step, Step::Short(_)) { 0 } else { survived })));
-        if let Step::Short(site) = step {
-            variables.push((SHORT, format!("{site} {survived}")));
-        }
-    }
+    let mut variables = step.map(|(step, survived)| order(step, survived)).unwrap_or_default();
+    variables.push((ADDRESS, address.to_string()));
     let victim = Victim::run("a_server", number, &variables);
     let address = victim.hear("listening at").expect("it listens");
     let address = Address::resolve(&address).expect("an address");
@@ -112,9 +98,7 @@ fn kill(number: u64, step: Option<(Step, u64)>, address: &Address) -> (Option<St
             clients.into_iter().map(|client| client.join().expect("right replies")).collect();
         (hit, calls)
     });
-    let sum = |of: fn(&Calls) -> u64| calls.iter().map(of).sum();
-    let calls = Calls { made: sum(|it| it.made), replied: sum(|it| it.replied), failed: sum(|it| it.failed) };
-    (hit, calls, address)
+    (hit, calls.into_iter().sum(), address)
 }
 
 /// A server that is killed in any step of its work, or at any time: each call that was under way ends once, in the
@@ -125,25 +109,24 @@ fn a_server_may_be_killed_in_any_step() {
         let before = descriptors();
         let mut hits = Hits::default();
         let mut number = 0;
-        let (mut replied, mut failed) = (0, 0);
-        let mut count = |calls: &Calls| {
+        let mut all = Calls::default();
+        let mut count = |calls: Calls| {
             assert_eq!(calls.made, calls.replied + calls.failed, "{calls:?}");
-            replied += calls.replied;
-            failed += calls.failed;
+            all += calls;
         };
         for step in steps() {
             for round in 0..BY_ORDER {
                 number += 1;
                 // What is done while the server starts is survived.
                 let (_, calls, _) = kill(number, Some((step, 4 + round)), &any_port());
-                count(&calls);
+                count(calls);
                 hits.by_order(&step.to_string());
             }
         }
         for _ in 0..BY_CHANCE {
             number += 1;
             let (step, calls, _) = kill(number, None, &any_port());
-            count(&calls);
+            count(calls);
             hits.by_chance(&step.expect("it was killed by chance").to_string());
         }
         // A server comes again where its predecessor was.
@@ -151,8 +134,8 @@ fn a_server_may_be_killed_in_any_step() {
         let (_, _, again) = kill(number + 2, None, &address);
         assert_eq!(again, address);
         hits.report("kills-of-servers.md");
-        eprintln!("{replied} calls were replied to, {failed} failed");
-        assert!(replied > 0 && failed > 0 && hits.total_by_chance() == BY_CHANCE);
+        eprintln!("{all:?}");
+        assert!(all.replied > 0 && all.failed > 0 && hits.total_by_chance() == BY_CHANCE);
         assert_eq!(descriptors(), before, "descriptors that are left");
     });
 }

@@ -8,9 +8,18 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use linkpoll::faults::STEPS;
+use linkpoll::faults::{KILL, STEPS, Step};
 
+use super::victims::SHORT;
 use crate::client::{PATIENCE, until};
+
+/// What orders a victim to die in a step, once it has survived it so many times.
+pub(super) fn order(step: Step, survived: u64) -> Vec<(&'static str, String)> {
+    match step {
+        Step::Short(site) => vec![(KILL, format!("{step} 0")), (SHORT, format!("{site} {survived}"))],
+        _ => vec![(KILL, format!("{step} {survived}"))],
+    }
+}
 
 /// See the module's documentation. Dropped, it is killed.
 pub(super) struct Victim {

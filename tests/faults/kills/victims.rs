@@ -8,10 +8,11 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use linkpoll::faults::{Fault, Plan, STEPS, Site, die};
+use linkpoll::faults::{Fault, Injected, Plan, STEPS, Site, die};
 use linkpoll::net::{Accept, Address, Server};
 use linkpoll::reactor::{LoopOptions, Placement};
 
+use super::callers;
 use crate::bed::actors;
 use crate::client::{Client, payload};
 
@@ -28,6 +29,18 @@ fn pair(variable: &str) -> Option<(String, u64)> {
     Some((first.to_owned(), second.parse().ok()?))
 }
 
+/// Cuts the call short that it is told.
+fn short() -> Option<Injected> {
+    let (name, nth) = pair(SHORT)?;
+    let site = Site::ALL.into_iter().find(|site| site.to_string() == name).expect("a site");
+    Some(Plan::new().in_loops().fail(site, Fault::Short, nth, 1).inject())
+}
+
+fn say(what: &str) {
+    println!("\n{what}");
+    io::stdout().flush().expect("a pipe");
+}
+
 /// Echoes until it is killed, or its killer is gone.
 #[test]
 fn a_server() {
@@ -39,15 +52,23 @@ fn a_server() {
     let server = builder
         .bind(&Address::resolve(&address).expect("an address"), actors(handles, ends))
         .expect("nobody else listens there");
-    let short = pair(SHORT).map(|(name, nth)| {
-        let site = Site::ALL.into_iter().find(|site| site.to_string() == name).expect("a site");
-        Plan::new().in_loops().fail(site, Fault::Short, nth, 1).inject()
-    });
-    println!("\nlistening at {}", server.address());
-    io::stdout().flush().expect("a pipe");
+    let short = short();
+    say(&format!("listening at {}", server.address()));
     // The killer says nothing. Should it go, so does its victim.
     drop(io::stdin().read(&mut [0]));
     drop((short, server));
+}
+
+/// Calls through the library until it is killed.
+#[test]
+fn a_caller() {
+    let Ok(address) = env::var(ADDRESS) else { return };
+    let address = Address::resolve(&address).expect("an address");
+    let loops = callers::loops();
+    let _short = short();
+    say("at work");
+    while callers::visit(&loops.dialer(), &address, 1).is_some_and(|calls| calls.failed == 0) {}
+    panic!("the server is there, and answers");
 }
 
 /// The steps of a client.
@@ -92,8 +113,7 @@ fn a_client() {
     let file = File::options().write(true).open(path).expect("a file for steps");
     let kill = pair(CLIENT_KILL).map(|(step, survive)| (step.parse().expect("a step"), survive));
     let mut at = Whereabouts { file, kill };
-    println!("\nat work");
-    io::stdout().flush().expect("a pipe");
+    say("at work");
     loop {
         visit(&address, &mut at).expect("the server is there");
     }
