@@ -19,19 +19,19 @@ pub(crate) struct Lender {
 }
 
 impl Lender {
-    /// A view of a part of a segment; so many are expected in all from now on. Segments of different blocks may be
-    /// given only with [`let_go`](Self::let_go) in between.
+    /// A view of a part of a segment; so many are expected of its block in all from now on.
     ///
     /// # Panics
     /// When the range is not inside of the segment.
     #[inline(always)] // a segment that is returned through memory stalls, see `Chain::push`
     pub(crate) fn slice(&mut self, segment: &Segment, range: Range<usize>, expected: usize) -> Segment {
-        if self.credit == 0 {
+        let same = self.block.as_ref().is_some_and(|lent| lent.is_same(segment.block()));
+        if !same | (self.credit == 0) {
             self.borrow(segment.block(), expected);
         }
         self.credit -= 1;
-        debug_assert!(self.block.as_ref().is_some_and(|lent| lent.is_same(segment.block())), "of this block");
-        // SAFETY: the reference was added by `borrow`, now or before, and the credit was lowered by one.
+        // SAFETY: the reference was added to this very block by `borrow`, now or before, and the credit was lowered by
+        // one.
         let block = unsafe { segment.block().duplicate() };
         segment.part(block, range)
     }
@@ -63,5 +63,24 @@ impl Drop for Lender {
     #[inline]
     fn drop(&mut self) {
         self.let_go();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Views of several blocks in turn: each has its own references, and none is left over.
+    #[test]
+    fn a_view_has_a_reference_of_its_own_block() {
+        let wholes = [vec![1; 8], vec![2; 8]].map(Segment::from);
+        let mut lender = Lender::default();
+        let views: Vec<Segment> = (0..6).map(|n| lender.slice(&wholes[n % 2], n..n + 2, 4)).collect();
+        drop(lender);
+        assert!(views.iter().zip([1, 2, 1, 2, 1, 2]).all(|(view, of)| **view == [of; 2]));
+        drop(views);
+        for whole in wholes {
+            assert!(whole.block().has_only(1), "nothing is left over");
+        }
     }
 }

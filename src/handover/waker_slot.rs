@@ -29,6 +29,7 @@
 use std::fmt;
 use std::task::Waker;
 
+use super::wakes::wake;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, fence, thread};
 
 const EMPTY: usize = 0;
@@ -100,7 +101,7 @@ impl WakerSlot {
     /// Other side, after publishing news: wakes whoever waits for them. To be called by one thread at a time.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.take() {
-            waker.wake();
+            wake(waker);
         }
     }
 

@@ -60,14 +60,7 @@ impl<D: Driver> Reactor<D> {
         for run in std::mem::take(&mut self.turn_ends) {
             self.guard(|_| run());
         }
-        self.wake_waiting();
-    }
-
-    /// Wakes the tasks and threads that calls of this turn have news for.
-    pub(super) fn wake_waiting(&mut self) {
-        while !self.wakes.is_empty() {
-            self.guard(|it| it.wakes.wake_all());
-        }
+        self.wakes.wake_all();
     }
 
     /// Calls that had to wait for the end of a congestion, in their order.

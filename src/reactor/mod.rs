@@ -313,7 +313,7 @@ impl<D: Driver> Reactor<D> {
             worked = true;
             self.dispatch(event);
             if self.wakes.is_many() {
-                self.wake_waiting();
+                self.wakes.wake_all();
             }
         }
         self.call_relieved();

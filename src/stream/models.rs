@@ -277,3 +277,27 @@ fn a_writer_can_wait_until_everything_is_sent() {
         writer.join().unwrap();
     });
 }
+
+/// Y-16: who waits until everything is sent learns that it was, also when the connection is closed in good order just
+/// then: handles know of the close before the stream does.
+///
+/// The loop takes everything, closes, and goes with its mailbox, while the writer is anywhere on its way. Absent: a
+/// transport that takes its time (Y-8).
+/// Kills: no ordering, but a writer that takes a handle that is gone for a loop that is; one that learns of the end and
+/// does not look again at what was taken before it.
+#[test]
+fn a_writer_whose_connection_closes_in_good_order_has_sent_everything() {
+    model("stream-sent-closed", Bound::Preemptions(2), || {
+        let (mut it, _read, mut write) = Loop::new(Options::default());
+        let handle = write.handle().clone();
+        let writer = thread::spawn(move || {
+            write.write_chain(piece(1)).unwrap();
+            write.finish().unwrap();
+        });
+        it.take_all();
+        handle.end();
+        it.end.gone(Ended::Finished);
+        drop(it);
+        writer.join().unwrap();
+    });
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use super::block_on::{Patience, block_on};
@@ -177,26 +177,48 @@ impl WriteHalf {
             return Poll::Ready(Ok(()));
         }
         // First the loop has to take everything, then the transport.
-        if !self.is_taken() {
-            self.shared.writable.register(context.waker());
-            if !self.is_taken() {
-                return match self.shared.ended() {
-                    Some(why) => Poll::Ready(Err(why.write_error())),
-                    None => Poll::Pending,
-                };
-            }
-        }
+        ready!(self.poll_taken(context.waker()))?;
         let receipt = self.receipt.get_or_insert_with(|| self.shared.handle.send(Chain::new()));
         let Poll::Ready(outcome) = std::pin::Pin::new(receipt).poll(context) else { return Poll::Pending };
         self.receipt = None;
-        let ended = self.shared.ended();
-        Poll::Ready(match (outcome, ended) {
-            (Ok(()), _) => Ok(()),
-            // A connection that was closed in good order has sent everything before.
-            (Err(_), Some(why)) if why.is_orderly() => Ok(()),
-            (Err(_), why) => Err(why.unwrap_or(Ended::LoopGone).write_error()),
-        })
-        .map_ok(|()| self.sent = self.outgoing.is_none())
+        if outcome.is_err() {
+            // Handles may know that the connection is closed before the stream is told why, which wakes it again.
+            self.shared.writable.register(context.waker());
+            match self.shared.ended() {
+                None => return Poll::Pending,
+                // A connection that was closed in good order has sent everything before.
+                Some(why) if why.is_orderly() => {}
+                Some(why) => return Poll::Ready(Err(why.write_error())),
+            }
+        }
+        self.sent = self.outgoing.is_none();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the loop has taken everything that was written, and the end.
+    fn poll_taken(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        if self.is_taken() {
+            return Poll::Ready(Ok(()));
+        }
+        self.shared.writable.register(waker);
+        // In this order: once the loop's end is seen to be gone, what it had taken by then is known, too.
+        let gone = match &self.outgoing {
+            Some(outgoing) => outgoing.is_reader_gone(),
+            None => self.shared.ended().is_some(),
+        };
+        match self.is_taken() {
+            true => Poll::Ready(Ok(())),
+            false if gone => Poll::Ready(Err(self.why_gone().write_error())),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Why the loop's end is gone, which was seen in the buffer.
+    fn why_gone(&self) -> Ended {
+        // ORDERING: Acquire fence: pairs, by the word in which the loop's end was seen to be gone, with the Release of
+        // `LinkReader`'s drop: why it is gone was stored before.
+        fence(Ordering::Acquire);
+        self.shared.ended().unwrap_or(Ended::LoopGone)
     }
 
     /// Whether the loop has taken everything that was written, and the end.
@@ -275,10 +297,7 @@ impl WriteHalf {
         self.pieces += chain.pieces();
         self.receipt = None;
         if let Err(ReaderGone(_)) = outgoing.push(chain) {
-            // ORDERING: Acquire fence: pairs, by the word in which the loop's end was seen to be gone, with the Release
-            // of `LinkReader`'s drop: why it is gone was stored before.
-            fence(Ordering::Acquire);
-            return Err(self.shared.ended().unwrap_or(Ended::LoopGone).write_error());
+            return Err(self.why_gone().write_error());
         }
         self.shared.handle.wake();
         Ok(())

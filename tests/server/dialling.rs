@@ -537,3 +537,37 @@ fn a_handler_dials_from_its_own_loop() {
         assert!(client.echoes(&vec![7; size]));
     }
 }
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("a bomb"));
+    }
+}
+
+/// What was to make a handler is dropped on the loop when nothing comes of its connection. A panic there is answered, and
+/// costs no other connection.
+#[test]
+fn what_would_have_made_a_handler_may_panic_when_it_is_dropped() {
+    let loops = loops(1);
+    let dialer = loops.dialer();
+    let make = || {
+        let bomb = Bomb;
+        move |peer: &Peer| {
+            std::mem::forget(bomb);
+            mute(peer)
+        }
+    };
+    // Nobody listens there any more.
+    let refused = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let failed = dialer.dial([Address::from(refused)], make()).wait();
+    assert!(matches!(failed, Err(DialError::Failed(_))), "{failed:?}");
+    let nowhere = dialer.dial([], make()).wait();
+    assert!(matches!(nowhere, Err(DialError::NoAddress)), "{nowhere:?}");
+    drop(dialer.dial([Address::from(refused)], make()));
+    let peer = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = peer.local_addr().expect("its address");
+    assert!(dialer.dial([Address::from(address)], mute).wait().is_ok(), "the loop goes on");
+}

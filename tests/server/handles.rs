@@ -233,3 +233,33 @@ fn a_handler_that_takes_over_is_given_what_was_left() {
     server.join().expect("the server ends");
     assert!(matches!(closed(&told), CloseReason::Stopped));
 }
+
+/// A waker that panics.
+struct Bomb;
+
+impl std::task::Wake for Bomb {
+    fn wake(self: std::sync::Arc<Self>) {
+        std::panic::resume_unwind(Box::new("a waker"));
+    }
+}
+
+/// A waker belongs to whoever waits. That it panics, on the loop's thread, costs neither the connection nor the loop.
+#[test]
+fn a_waker_that_panics_costs_no_connection() {
+    const LARGE: usize = 16 << 20;
+    let (server, told) = serve(goes_on, LoopOptions::default());
+    let (mut client, handle) = connect(&server, &told);
+    let mut receipts = [LARGE, 1].map(|bytes| handle.send(chain(vec![0; bytes])));
+    let waker = std::sync::Arc::new(Bomb).into();
+    for receipt in &mut receipts {
+        let mut context = std::task::Context::from_waker(&waker);
+        assert!(std::pin::Pin::new(receipt).poll(&mut context).is_pending());
+    }
+    let mut received = vec![0; LARGE + 1];
+    std::io::Read::read_exact(&mut client.stream, &mut received).expect("all of it");
+    receipts.into_iter().for_each(|receipt| receipt.wait().expect("it is sent"));
+    assert!(handle.is_active());
+    let (_client, handle) = connect(&server, &told);
+    handle.close();
+    assert!(matches!(closed(&told), CloseReason::Finished), "the loop goes on");
+}

@@ -174,10 +174,10 @@ impl<R: Ring> Uring<R> {
     /// With less pooled memory than for a few blocks to receive into, nothing could ever be received.
     const LEAST_MEMORY: usize = 256 << 10;
 
-    /// A driver on a given ring, which has at least as many places for buffers as the options say.
+    /// A driver on a given ring, which may have places for fewer buffers than the options say.
     ///
     /// # Errors
-    /// As eventfd(2), and when `options.memory` is less than its least.
+    /// As eventfd(2), when `options.memory` is less than its least, and when the ring has no place for a buffer.
     pub fn with_ring(ring: R, options: UringOptions) -> io::Result<Self> {
         if options.memory < Self::LEAST_MEMORY {
             return Err(io::Error::new(
@@ -188,6 +188,10 @@ impl<R: Ring> Uring<R> {
         let bell = EventBell::new()?;
         let pool = PoolOptions { limit: options.memory, bell: Some(Box::new(bell.clone())) };
         let (count, size) = options.shape();
+        let count = count.min(ring.places());
+        if count == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the ring has no place for a buffer"));
+        }
         Ok(Self {
             options,
             calls: Arc::default(),
@@ -211,11 +215,6 @@ impl<R: Ring> Uring<R> {
             ring,
             buffers: Buffers::new(count, size),
         })
-    }
-
-    /// The ring.
-    pub fn ring(&mut self) -> &mut R {
-        &mut self.ring
     }
 
     /// What the driver has seen so far.

@@ -123,7 +123,16 @@ pub enum Sleep {
 }
 
 /// A ring of operations and completions, with a group of provided buffers. Used on one thread.
-pub trait Ring: AsFd {
+///
+/// # Safety
+/// Completions say what is true, for the driver acts on it: an operation without [`more`](Completion::more) has ended,
+/// and the memory that it was given is not touched any more, except by a loan that is not given back yet; a buffer that
+/// is named is not touched any more, and so many bytes of it are written; the result of an accept is a descriptor that
+/// belongs to nobody else.
+pub unsafe trait Ring: AsFd {
+    /// The most buffers that can be with the kernel at a time.
+    fn places(&self) -> u16;
+
     /// Whether an operation with so many pieces can be queued. It can, when everything queued before was submitted.
     fn has_room(&self, pieces: usize) -> bool;
 
@@ -152,6 +161,7 @@ pub trait Ring: AsFd {
     ///
     /// # Safety
     /// The bytes are valid for writing, and nobody else touches them, until a completion names the buffer or the ring
-    /// has no operation any more. No buffer with this number is with the kernel.
+    /// has no operation any more. No buffer with this number is with the kernel, and fewer than
+    /// [`places`](Self::places) are.
     unsafe fn provide(&mut self, number: u16, bytes: NonNull<u8>, len: usize);
 }

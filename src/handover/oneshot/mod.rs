@@ -37,6 +37,7 @@ mod pending;
 use std::fmt;
 use std::task::Waker;
 
+use super::wakes::wake;
 use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
 pub use pending::Pending;
 
@@ -102,7 +103,7 @@ impl<T: Send> Drop for Promise<T> {
                 unsafe { (*cell).take() }
             });
             if let Some(waiter) = waiter {
-                waiter.wake();
+                wake(waiter);
             }
         }
     }

@@ -95,7 +95,12 @@ impl<D: Driver> Reactor<D> {
     pub(super) fn carry_out_request(&mut self, request: Request) {
         match request {
             Request::Sweep => self.sweep = true,
-            request if self.stopping != stop::Level::Run => request.refuse(),
+            Request::Dial(dial) if self.stopping != stop::Level::Run => {
+                self.refuse(dial.join, DialError::Stopped);
+            }
+            Request::Adopt(adopt) if self.stopping != stop::Level::Run => {
+                self.refuse(adopt.join, DialError::Stopped);
+            }
             Request::Dial(dial) => self.dial(*dial),
             Request::Adopt(adopt) => self.adopt(*adopt),
         }
@@ -108,7 +113,9 @@ impl<D: Driver> Reactor<D> {
         }
         let abandoned = |key: &Key| matches!(self.slots.get(*key), Some(Entry::Connecting(it)) if it.join.promise.is_abandoned());
         for key in self.dials.iter().copied().filter(abandoned).collect::<Vec<_>>() {
-            drop(self.take_dial(key));
+            if let Some(connecting) = self.take_dial(key) {
+                self.refuse(connecting.join, DialError::Stopped);
+            }
         }
     }
 
@@ -116,7 +123,7 @@ impl<D: Driver> Reactor<D> {
     pub(super) fn refuse_dials(&mut self) {
         while let Some(key) = self.dials.first().copied() {
             if let Some(connecting) = self.take_dial(key) {
-                connecting.join.promise.fulfil(Err(DialError::Stopped));
+                self.refuse(connecting.join, DialError::Stopped);
             }
         }
     }
@@ -124,10 +131,10 @@ impl<D: Driver> Reactor<D> {
     fn dial(&mut self, dial: Dial) {
         let Dial { mut addresses, local, timeout, join } = dial;
         let Some(address) = addresses.pop_front() else {
-            return join.promise.fulfil(Err(DialError::NoAddress));
+            return self.refuse(join, DialError::NoAddress);
         };
         if self.has_most_connections() {
-            return join.promise.fulfil(Err(DialError::Full));
+            return self.refuse(join, DialError::Full);
         }
         self.metrics.dials.add(1);
         let deadline = timeout.and_then(|timeout| self.now().checked_add(timeout));
@@ -194,7 +201,7 @@ impl<D: Driver> Reactor<D> {
         if over {
             if let Some(it) = self.take_dial(key) {
                 self.metrics.dials_failed.add(1);
-                it.join.promise.fulfil(Err(DialError::TimedOut(it.failed)));
+                self.refuse(it.join, DialError::TimedOut(it.failed));
             }
         } else if again {
             self.dials.remove(&key);
@@ -221,7 +228,13 @@ impl<D: Driver> Reactor<D> {
 
     fn dial_fails(&mut self, it: Connecting) {
         self.metrics.dials_failed.add(1);
-        it.join.promise.fulfil(Err(DialError::Failed(it.failed)));
+        self.refuse(it.join, DialError::Failed(it.failed));
+    }
+
+    /// Nothing comes of a connection. What would have made its handler is dropped here, and belongs to the application.
+    fn refuse(&mut self, Join { make, promise }: Join, why: DialError) {
+        self.guard(|_| drop(make));
+        promise.fulfil(Err(why));
     }
 
     /// A dial has succeeded: its slot becomes a connection.
@@ -236,7 +249,7 @@ impl<D: Driver> Reactor<D> {
             self.slots.insert(key, Entry::Closing(Closing::Dial));
             self.driver.close(key);
             self.metrics.dials_failed.add(1);
-            return connecting.join.promise.fulfil(Err(DialError::Full));
+            return self.refuse(connecting.join, DialError::Full);
         }
         self.metrics.opened.add(1);
         self.join(key, connecting.address, Luggage::default(), connecting.join);
@@ -244,15 +257,15 @@ impl<D: Driver> Reactor<D> {
 
     fn adopt(&mut self, Adopt { fd, peer, luggage, join }: Adopt) {
         if self.has_most_connections() {
-            return join.promise.fulfil(Err(DialError::Full));
+            return self.refuse(join, DialError::Full);
         }
         let Some(socket) = D::from_fd(fd, peer.clone()) else {
-            return join.promise.fulfil(Err(DialError::NotTaken));
+            return self.refuse(join, DialError::NotTaken);
         };
         let key = self.slots.reserve();
         if self.driver.attach(key, socket).is_err() {
             self.slots.retire(key);
-            return join.promise.fulfil(Err(DialError::NotTaken));
+            return self.refuse(join, DialError::NotTaken);
         }
         self.metrics.opened.add(1);
         self.join(key, peer, luggage, join);
@@ -261,7 +274,8 @@ impl<D: Driver> Reactor<D> {
     /// Makes a connection of what the driver has under this key, and answers with its handle.
     fn join(&mut self, key: Key, address: Address, luggage: Luggage, Join { make, promise }: Join) {
         if promise.is_abandoned() {
-            return self.close_unopened(key);
+            self.close_unopened(key);
+            return self.refuse(Join { make, promise }, DialError::Stopped);
         }
         let peer = Peer { address };
         let handler = self.guard(|_| make(&peer));

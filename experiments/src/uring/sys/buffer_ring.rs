@@ -44,6 +44,11 @@ impl BufferRing {
         Ok(this)
     }
 
+    /// How many buffers it has room for.
+    pub(super) fn places(&self) -> u16 {
+        self.mask + 1
+    }
+
     /// Adds a buffer. The caller keeps the promises of [`Ring::provide`](super::super::Ring::provide), and has at most
     /// as many buffers as the queue has places.
     #[inline]

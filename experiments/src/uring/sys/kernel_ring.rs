@@ -167,7 +167,12 @@ fn only(chain: &Chain) -> (*const u8, u32) {
     (piece.as_ptr(), u32::try_from(piece.len().min(MOST_BYTES)).unwrap_or(u32::MAX))
 }
 
-impl Ring for KernelRing {
+// SAFETY: everything is passed on to the kernel, and what it answers is passed back.
+unsafe impl Ring for KernelRing {
+    fn places(&self) -> u16 {
+        self.buffers.places()
+    }
+
     #[inline]
     fn has_room(&self, pieces: usize) -> bool {
         // SAFETY: nobody else holds the queue: no method keeps it.
