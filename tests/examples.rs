@@ -28,4 +28,5 @@ macro_rules! examples {
 examples! {
     client,
     graceful,
+    service,
 }

@@ -46,6 +46,38 @@ fn every_way_of_accepting_serves() {
 }
 
 #[test]
+fn services_serve_and_slow_calls_are_told_apart() {
+    for dispatch in [&["inline"][..], &["pool"], &["pool", "--threads", "1"]] {
+        let slow = ["--work", "10us", "--slow", "5ms", "--slow-every", "20"];
+        let mut server = Server::serve(TCP, &[&["--dispatch"], dispatch, &slow].concat());
+        let load = ["--connections", "1", "--depth", "3", "--rate", "400", "--duration", "500ms"];
+        let report = report(&server.load(&[&load[..], &["--slow-every", "20"]].concat()).output().unwrap());
+        assert_eq!((&report["requests"], &report["slow"]), (&200.into(), &10.into()), "{dispatch:?}");
+        assert_eq!(server.stats()["requests"], 200, "{dispatch:?}");
+        server.signal(Signal::SIGTERM);
+        assert!(server.ended().success());
+    }
+}
+
+#[test]
+fn what_a_server_counts_is_printed() {
+    let mut child = lab(&["serve", "--listen", TCP, "--loops", "1", "--dispatch", "pool", "--stats", "20ms"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    let address = first.strip_prefix("listening on ").unwrap();
+    let load = ["load", "--connect", address, "--rate", "1000", "--duration", "300ms"];
+    assert!(output(&load).status.success());
+    for wanted in [["loop 0: ", " messages "], ["listener 0: ", "accepted "], ["pool: ", "calls "]] {
+        let is_wanted = |line: &String| line.starts_with(wanted[0]) && line.contains(wanted[1]);
+        assert!(lines.any(|line| is_wanted(&line)), "{wanted:?}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn peers_that_never_read_stand_beside_a_load() {
     let server = Server::serve(TCP, &["--loops", "1"]);
     let shape = ["--connections", "2", "--rate", "1000", "--duration", "200ms"];

@@ -4,6 +4,9 @@
 //! their slots whenever they come, and leave from the front. Where it is not, calls are only counted, and an answer
 //! leaves as it comes.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 /// See the module's documentation.

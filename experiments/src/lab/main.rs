@@ -14,6 +14,8 @@ mod load;
 mod rlimit;
 mod run;
 mod serve;
+mod service;
+mod stats;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use std::thread::{self, ThreadId};
 use linkpoll::driver::epoll;
 use linkpoll::net::{Accept, Address, Server, ServerBuilder, Usage};
 use linkpoll::reactor::{Placement, Spin};
-use linkpoll::service::{Frame, FrameOptions, Framed, MakeHandler, Peer};
+use linkpoll::service::{Dispatch, Frame, FrameOptions, Framed, MakeHandler, Peer};
 use linkpoll_experiments::{DriverOptions, Transport};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -18,7 +18,7 @@ use crate::affinity;
 use crate::cli::{self, Protocol, ServeArguments, ServerSpin, Trigger};
 use crate::control::{self, Stats, Syscalls};
 use crate::error::LabError;
-use crate::rlimit;
+use crate::{rlimit, service, stats};
 
 /// Serves until SIGINT or SIGTERM, then drains.
 ///
@@ -36,13 +36,19 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<(), LabError> {
         Listen::Unix(path) => Address::Unix(path.clone()),
     };
     let requests = Requests::default();
-    let server = bind(arguments, &address, requests.clone())
+    let where_to = arguments.dispatch.map(|where_to| service::dispatch(arguments, where_to)).transpose();
+    let where_to = where_to.map_err(LabError::system("start the pool"))?;
+    let server = bind(arguments, &address, requests.clone(), where_to.clone())
         .map_err(LabError::system(format!("listen on {address}")))?;
     if arguments.control {
         let usage = server.usage().to_vec();
         control::answer(move || stats(&usage, &requests)).map_err(LabError::system("start a thread"))?;
     }
     control::announce(server.address()).map_err(LabError::system("print the address"))?;
+    if let Some(interval) = arguments.stats {
+        let usage = server.usage().to_vec();
+        thread::spawn(move || stats::print(interval, &usage, where_to.as_ref()));
+    }
     let stopper = server.stopper();
     thread::spawn(move || {
         let mut raised = signals.forever();
@@ -57,7 +63,12 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<(), LabError> {
     server.join().map_err(LabError::system("serve"))
 }
 
-fn bind(arguments: &ServeArguments, address: &Address, requests: Requests) -> std::io::Result<Server> {
+fn bind(
+    arguments: &ServeArguments,
+    address: &Address,
+    requests: Requests,
+    dispatch: Option<Dispatch>,
+) -> std::io::Result<Server> {
     let spin = match arguments.spin {
         ServerSpin::Never => Spin::Never,
         ServerSpin::Once => Spin::Once,
@@ -81,8 +92,13 @@ fn bind(arguments: &ServeArguments, address: &Address, requests: Requests) -> st
     let transport = Transport::from(arguments.transport);
     let options = DriverOptions { trigger, ..DriverOptions::default() };
     let factory = move |_| transport.driver(&options);
-    match arguments.protocol {
-        Protocol::Frame => builder.bind_with(address, frame(arguments.max_message, requests), factory),
+    match (arguments.protocol, dispatch) {
+        (Protocol::Frame, None) => {
+            builder.bind_with(address, frame(arguments.max_message, requests), factory)
+        }
+        (Protocol::Frame, Some(dispatch)) => {
+            builder.bind_with(address, service::maker(arguments, dispatch), factory)
+        }
     }
 }
 
@@ -105,14 +121,17 @@ fn frame(max_payload: u32, requests: Requests) -> impl MakeHandler {
 
 fn stats(usage: &[Usage], requests: &Requests) -> Stats {
     let mut syscalls = Syscalls::default();
+    // A service counts its messages by itself.
+    let mut messages = 0;
     for usage in usage {
+        messages += usage.metrics.messages.get();
         let calls = &usage.system_calls;
         syscalls.wait += calls.wait.get();
         syscalls.receive += calls.receive.get();
         syscalls.send += calls.send.get();
         syscalls.other += calls.accept.get() + calls.control.get() + calls.other.get();
     }
-    Stats { requests: Some(requests.total()), syscalls }
+    Stats { requests: Some(requests.total() + messages), syscalls }
 }
 
 /// Requests answered, counted by each loop for itself.

@@ -31,9 +31,44 @@ impl fmt::Display for Transport {
     }
 }
 
-/// One of the names that `--transports` takes: a transport, or `none`.
+/// Where the calls of a service are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dispatch {
+    /// On the loop
+    Inline,
+    /// On a pool of threads
+    Pool,
+}
+
+/// What takes part in a run beside the floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Selected(pub(crate) Option<Transport>);
+pub(crate) enum Side {
+    /// A transport, with a handler of borrowed bytes.
+    Transport(Transport),
+    /// Epoll, with a service.
+    Service(Dispatch),
+}
+
+impl Side {
+    /// Every one of them.
+    pub(crate) fn all() -> Vec<Self> {
+        let transports = Transport::value_variants().iter().map(|transport| Self::Transport(*transport));
+        transports.chain(Dispatch::value_variants().iter().map(|dispatch| Self::Service(*dispatch))).collect()
+    }
+
+    /// As `--transports` and the table name it.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Transport(transport) => transport.to_string(),
+            Self::Service(Dispatch::Inline) => "service".into(),
+            Self::Service(Dispatch::Pool) => "pool".into(),
+        }
+    }
+}
+
+/// One of the names that `--transports` takes: a side, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Selected(pub(crate) Option<Side>);
 
 impl FromStr for Selected {
     type Err = String;
@@ -42,10 +77,12 @@ impl FromStr for Selected {
         if name == "none" {
             return Ok(Self(None));
         }
-        Transport::from_str(name, false).map(|transport| Self(Some(transport))).map_err(|_| {
-            let known = Transport::value_variants().iter().map(|transport| format!("{transport}, "));
-            format!("the transports are {}none", known.collect::<String>())
-        })
+        Side::all().into_iter().find(|side| side.name() == name).map(|side| Self(Some(side))).ok_or_else(
+            || {
+                let known = Side::all().into_iter().map(|side| format!("{}, ", side.name()));
+                format!("the transports are {}none", known.collect::<String>())
+            },
+        )
     }
 }
 

@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::address::Address;
 use crate::affinity::CpuList;
-pub(crate) use choice::{Accept, LoadSpin, Protocol, Selected, ServerSpin, Transport, Trigger, Variant};
+pub(crate) use choice::{
+    Accept, Dispatch, LoadSpin, Protocol, Selected, ServerSpin, Side, Transport, Trigger, Variant,
+};
 use number::{bytes, duration, rate, whole};
 
 /// Bytes in 1 GiB: no request of a load is larger.
@@ -113,6 +115,24 @@ pub(crate) struct ServeArguments {
     /// Processors to run on, for instance 0,2-3
     #[arg(long, value_name = "LIST")]
     pub(crate) cpus: Option<CpuList>,
+    /// Serve by a service, its calls made there [default: by a handler of bytes]
+    #[arg(long, value_enum)]
+    pub(crate) dispatch: Option<Dispatch>,
+    /// Threads of the pool [default: four for each processor]
+    #[arg(long, value_name = "N", requires = "dispatch", value_parser = |text: &str| whole::<u16>(text, 1, 1024), allow_negative_numbers = true)]
+    pub(crate) threads: Option<u16>,
+    /// Processor time of each call
+    #[arg(long, default_value = "0s", requires = "dispatch", value_parser = humantime::parse_duration)]
+    pub(crate) work: Duration,
+    /// Processor time of a slow call
+    #[arg(long, default_value = "500us", requires = "slow_every", value_parser = humantime::parse_duration)]
+    pub(crate) slow: Duration,
+    /// One call in so many is slow: those that `lab load` with the same number knows to be
+    #[arg(long, value_name = "N", requires = "dispatch", value_parser = |text: &str| whole::<u64>(text, 1, 1 << 32), allow_negative_numbers = true)]
+    pub(crate) slow_every: Option<u64>,
+    /// Print what loops, listeners and the pool have counted, as often as this
+    #[arg(long, value_name = "INTERVAL", value_parser = duration)]
+    pub(crate) stats: Option<Duration>,
     /// Answer `stats` lines on standard input
     #[arg(long, hide = true)]
     pub(crate) control: bool,
@@ -152,6 +172,9 @@ pub(crate) struct LoadArguments {
     /// Requests per second over all connections; without it, as fast as replies come
     #[arg(long, value_name = "R", value_parser = rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<f64>,
+    /// Leave the latency of slow calls out of the report, one in so many (see `lab serve --slow-every`)
+    #[arg(long, value_name = "N", value_parser = |text: &str| whole::<u64>(text, 1, 1 << 32), allow_negative_numbers = true)]
+    pub(crate) slow_every: Option<u64>,
     /// Whether the load polls before it sleeps
     #[arg(long, value_enum, default_value_t = LoadSpin::Never)]
     pub(crate) spin: LoadSpin,
@@ -262,6 +285,12 @@ mod tests {
             ("serve --listen 127.0.0.1:1 --accept sometimes", "round-robin"),
             ("serve --listen 127.0.0.1:1 --cpus 3-1", "cpus"),
             ("run --transports epoll,pigeon", "'pigeon'"),
+            ("serve --listen 127.0.0.1:1 --dispatch sideways", "inline"),
+            ("serve --listen 127.0.0.1:1 --work 1us", "--dispatch"),
+            ("serve --listen 127.0.0.1:1 --dispatch pool --slow 1us", "--slow-every"),
+            ("serve --listen 127.0.0.1:1 --dispatch pool --threads 0", "threads"),
+            ("serve --listen 127.0.0.1:1 --stats 0s", "no time"),
+            ("load --connect 127.0.0.1:1 --slow-every 0", "slow-every"),
         ];
         for (line, culprit) in cases {
             let text = refusal(line);

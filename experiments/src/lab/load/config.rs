@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) duration: Duration,
     /// Requests per second over all connections (open loop); `None`: as fast as replies come (closed loop).
     pub(crate) rate: Option<f64>,
+    /// One request in so many is slow, and its latency is left out.
+    pub(crate) slow_every: Option<u64>,
     /// Whether waiting polls before it sleeps.
     pub(crate) spin: LoadSpin,
 }
@@ -62,6 +64,7 @@ impl From<&LoadArguments> for Config {
             warmup: arguments.warmup,
             duration: arguments.duration,
             rate: arguments.rate,
+            slow_every: arguments.slow_every,
             spin: arguments.spin,
         }
     }

@@ -98,9 +98,10 @@ impl Connection {
         Ok((length, usize::try_from(self.received.frame - before).unwrap_or(usize::MAX)))
     }
 
-    /// The start of the oldest unanswered request, which is answered now.
-    pub(crate) fn answer(&mut self) -> Option<u64> {
-        self.started.pop_front()
+    /// The number and the start of the oldest unanswered request, which is answered now.
+    pub(crate) fn answer(&mut self) -> Option<(u64, u64)> {
+        let number = self.issued - self.started.len() as u64;
+        self.started.pop_front().map(|started| (number, started))
     }
 
     fn closed(&self, cause: Option<Errno>) -> LoadError {

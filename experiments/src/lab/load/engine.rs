@@ -14,6 +14,7 @@ use super::pattern::Pattern;
 use super::poller::{Poller, Ready};
 use super::report::Report;
 use super::schedule::Schedule;
+use super::slow;
 use super::stalled::Stalled;
 use crate::cli::LoadSpin;
 
@@ -42,6 +43,9 @@ pub(crate) struct Load {
     buffer: Vec<u8>,
     depth: usize,
     rate: Option<f64>,
+    slow_every: Option<u64>,
+    /// Slow requests of the current window, whose latencies are left out.
+    slow: u64,
     spin: LoadSpin,
     clock: Instant,
     /// Connections with room for a request, in the order of their turns (open loop).
@@ -81,6 +85,8 @@ impl Load {
             buffer,
             depth,
             rate: config.rate,
+            slow_every: config.slow_every,
+            slow: 0,
             spin: config.spin,
             clock: Instant::now(),
             turns: VecDeque::new(),
@@ -110,13 +116,14 @@ impl Load {
             self.drive(warmup)?;
         }
         self.latencies.reset();
+        self.slow = 0;
         self.bytes = 0;
         progress(Phase::Begin);
         let start = self.now();
         self.drive(duration)?;
         let elapsed = Duration::from_nanos(self.last_progress.saturating_sub(start));
         progress(Phase::End);
-        Ok(Report::new(&self.latencies, elapsed, self.bytes, self.stalled.report(&self.pattern)))
+        Ok(Report::new(&self.latencies, self.slow, elapsed, self.bytes, self.stalled.report(&self.pattern)))
     }
 
     fn now(&self) -> u64 {
@@ -208,9 +215,13 @@ impl Load {
         }
         let now = nanoseconds(self.clock.elapsed());
         for _ in 0..replies {
-            let Some(started) = connection.answer() else { break };
-            self.latencies.saturating_record(now.saturating_sub(started).max(1));
+            let Some((number, started)) = connection.answer() else { break };
             self.outstanding -= 1;
+            if self.slow_every.is_some_and(|every| slow::is_slow(number, connection.number as u64, every)) {
+                self.slow += 1;
+                continue;
+            }
+            self.latencies.saturating_record(now.saturating_sub(started).max(1));
         }
         self.last_progress = now;
         self.bytes += length as u64;

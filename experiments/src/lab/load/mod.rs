@@ -11,6 +11,7 @@ mod pattern;
 mod poller;
 mod report;
 mod schedule;
+pub(crate) mod slow;
 mod stalled;
 
 pub(crate) use config::{Config, Shape};

@@ -12,6 +12,8 @@ use super::stalled::StalledReport;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) requests: u64,
+    /// Of those, the slow ones, which the latencies leave out.
+    pub(crate) slow: u64,
     /// From the first request to the last reply.
     pub(crate) seconds: f64,
     pub(crate) requests_per_second: f64,
@@ -32,13 +34,15 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(
         latencies: &Histogram<u64>,
+        slow: u64,
         elapsed: Duration,
         bytes: u64,
         stalled: Option<StalledReport>,
     ) -> Self {
-        let (requests, seconds) = (latencies.len(), elapsed.as_secs_f64());
+        let (requests, seconds) = (latencies.len() + slow, elapsed.as_secs_f64());
         Self {
             requests,
+            slow,
             seconds,
             requests_per_second: if seconds > 0.0 { requests as f64 / seconds } else { 0.0 },
             p50_ns: latencies.value_at_quantile(0.5),

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::cli::{LoadSpin, Selected, ServerSpin, Transport, Variant};
+use crate::cli::{LoadSpin, Selected, ServerSpin, Side, Variant};
 
 /// One server under one way of waiting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,36 +31,38 @@ impl Contestant {
         }
     }
 
-    /// A transport on one loop, sleeping or polling on both ends.
-    pub(crate) fn transport(transport: Transport, adaptive: bool) -> Self {
+    /// A transport or a service on one loop, sleeping or polling on both ends.
+    pub(crate) fn side(side: Side, adaptive: bool) -> Self {
         let (server, load) = if adaptive {
             (ServerSpin::Adaptive, LoadSpin::Adaptive)
         } else {
             (ServerSpin::Never, LoadSpin::Never)
         };
-        let (name, spin) = (name_of(&transport), name_of(&server));
+        let (name, spin) = (side.name(), name_of(&server));
         let arguments =
             ["serve", "--control", "--listen", "127.0.0.1:0", "--protocol", "frame", "--loops", "1"];
         let mut arguments = words(&arguments);
-        arguments.extend(words(&["--transport", &name, "--spin", &spin]));
+        arguments.extend(words(&["--spin", &spin]));
+        arguments.extend(match side {
+            Side::Transport(transport) => words(&["--transport", &name_of(&transport)]),
+            Side::Service(dispatch) => words(&["--dispatch", &name_of(&dispatch)]),
+        });
         let spin = if adaptive { "adaptive" } else { "never" };
         Self { name, spin, load_spin: load, arguments, drains: true }
     }
 
-    /// The transports that take part, each sleeping, and polling too where `adaptive`.
-    pub(crate) fn transports(transports: &[Transport], adaptive: bool) -> Vec<Self> {
+    /// The sides that take part, each sleeping, and polling too where `adaptive`.
+    pub(crate) fn sides(sides: &[Side], adaptive: bool) -> Vec<Self> {
         let waits: &[bool] = if adaptive { &[false, true] } else { &[false] };
-        let each = |transport: &Transport| {
-            waits.iter().map(|wait| Self::transport(*transport, *wait)).collect::<Vec<_>>()
-        };
-        transports.iter().flat_map(each).collect()
+        let each = |side: &Side| waits.iter().map(|wait| Self::side(*side, *wait)).collect::<Vec<_>>();
+        sides.iter().flat_map(each).collect()
     }
 }
 
-/// The transports named by `--transports`, or all of them.
-pub(crate) fn select(selected: Option<&[Selected]>) -> Vec<Transport> {
+/// The sides named by `--transports`, or all of them.
+pub(crate) fn select(selected: Option<&[Selected]>) -> Vec<Side> {
     match selected {
-        None => Transport::value_variants().to_vec(),
+        None => Side::all(),
         Some(selected) => selected.iter().filter_map(|selected| selected.0).collect(),
     }
 }
@@ -76,6 +78,7 @@ fn words(words: &[&str]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Dispatch, Transport};
 
     #[test]
     fn transports_are_chosen_by_name() {
@@ -83,17 +86,18 @@ mod tests {
             let names = names.split(',').map(str::parse).collect::<Result<Vec<Selected>, String>>();
             names.map(|names| select(Some(&names)))
         };
-        assert_eq!(super::select(None), Transport::value_variants());
+        assert_eq!(super::select(None), Side::all());
         assert_eq!(select("none"), Ok(Vec::new()));
-        assert_eq!(select("epoll"), Ok(vec![Transport::Epoll]));
-        let known = Transport::value_variants().iter().map(|transport| format!("{transport}, "));
+        assert_eq!(select("epoll"), Ok(vec![Side::Transport(Transport::Epoll)]));
+        assert_eq!(select("pool"), Ok(vec![Side::Service(Dispatch::Pool)]));
+        let known = Side::all().into_iter().map(|side| format!("{}, ", side.name()));
         let refusal = format!("the transports are {}none", known.collect::<String>());
         assert_eq!(select("pigeon"), Err(refusal));
     }
 
     #[test]
     fn the_arguments_are_ones_this_program_takes() {
-        let mut all = Contestant::transports(Transport::value_variants(), true);
+        let mut all = Contestant::sides(&Side::all(), true);
         all.push(Contestant::floor(Variant::Own));
         for contestant in all {
             let line = std::iter::once("lab".to_string()).chain(contestant.arguments.clone());

@@ -7,7 +7,7 @@ use super::cpu;
 use super::plan::{Plan, Stage};
 use super::server::Server;
 use super::statistics::median;
-use crate::cli::{Transport, Variant};
+use crate::cli::{Side, Variant};
 use crate::control::{Stats, Syscalls};
 use crate::error::LabError;
 use crate::load::{Config, Load, Phase, Report, Shape, StalledShape};
@@ -72,7 +72,7 @@ struct Entrant {
 pub(crate) fn stage(
     plan: &Plan,
     stage: &Stage,
-    transports: &[Transport],
+    sides: &[Side],
     cpu: Option<usize>,
     told: &mut dyn FnMut(&Contestant),
 ) -> Result<Vec<Window>, LabError> {
@@ -98,7 +98,7 @@ pub(crate) fn stage(
     }
     let again = start(faster.contestant.clone(), Role::Again)?;
     let mut entrants = vec![Entrant { role: Role::Floor, ..faster }];
-    for contestant in Contestant::transports(transports, stage.adaptive) {
+    for contestant in Contestant::sides(sides, stage.adaptive) {
         entrants.push(start(contestant, Role::Transport)?);
     }
     entrants.push(again);
@@ -145,6 +145,7 @@ impl Entrant {
             warmup: plan.warmup,
             duration: plan.window,
             rate: None,
+            slow_every: None,
             spin: contestant.load_spin,
         };
         let load = Load::connect(&config).map_err(|source| LabError::Driven {

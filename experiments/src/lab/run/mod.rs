@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::affinity;
-use crate::cli::{RunArguments, Transport};
+use crate::cli::{RunArguments, Side};
 use crate::environment::Environment;
 use crate::error::LabError;
 use crate::rlimit;
@@ -30,16 +30,16 @@ use row::Row;
 /// # Errors
 /// A server that does not start or dies, a wrong reply, too few file descriptors, a file that cannot be written.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), LabError> {
-    let transports = contestant::select(arguments.transports.as_deref());
-    let plan = if arguments.quick { Plan::quick(transports.len()) } else { Plan::full() };
-    make_room(&plan, transports.len())?;
+    let sides = contestant::select(arguments.transports.as_deref());
+    let plan = if arguments.quick { Plan::quick(sides.len()) } else { Plan::full() };
+    make_room(&plan, sides.len())?;
     let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let destination = Destination::prepare(arguments.json.as_ref(), unix_time)?;
     let environment = Environment::here();
     if !arguments.markdown {
         print(&format!("{environment}\n"))?;
     }
-    let windows = measure_all(&plan, &transports, environment.server_and_load_cpu)?;
+    let windows = measure_all(&plan, &sides, environment.server_and_load_cpu)?;
     let stage =
         |shape| windows.iter().filter(move |window| window.shape == shape).cloned().collect::<Vec<_>>();
     let rows: Vec<Row> = plan.stages.iter().flat_map(|each| row::rows(&stage(each.shape))).collect();
@@ -71,16 +71,12 @@ fn make_room(plan: &Plan, transports: usize) -> Result<(), LabError> {
     rlimit::ensure(plan.stages.iter().map(sockets).max().unwrap_or(0))
 }
 
-fn measure_all(
-    plan: &Plan,
-    transports: &[Transport],
-    cpus: Option<(usize, usize)>,
-) -> Result<Vec<Window>, LabError> {
+fn measure_all(plan: &Plan, sides: &[Side], cpus: Option<(usize, usize)>) -> Result<Vec<Window>, LabError> {
     if let Some((_, load)) = cpus {
         // This thread is the load, and draws the bar between windows.
         affinity::pin(&[load]).map_err(LabError::system("pin the load"))?;
     }
-    let bar = ProgressBar::new(plan.windows(transports.len()) as u64);
+    let bar = ProgressBar::new(plan.windows(sides.len()) as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} windows, {eta} left  {msg}") {
         bar.set_style(style);
     }
@@ -94,7 +90,7 @@ fn measure_all(
             ));
             bar.inc(1);
         };
-        let measured = measure::stage(plan, stage, transports, cpus.map(|(server, _)| server), &mut told);
+        let measured = measure::stage(plan, stage, sides, cpus.map(|(server, _)| server), &mut told);
         // A line about a failure must not share its line with the bar.
         windows.extend(measured.inspect_err(|_| bar.finish_and_clear())?);
     }

@@ -121,7 +121,7 @@ mod tests {
             load_cpu_ns: 0,
             server_syscalls: Syscalls { wait: 10, receive: 10, send: 10, other: 0 },
             server_requests: None,
-            report: Report::new(&latencies, Duration::from_secs(1), 0, None),
+            report: Report::new(&latencies, 0, Duration::from_secs(1), 0, None),
         }
     }
 
