@@ -162,6 +162,11 @@ impl Connection {
         self.automaton.sent(bytes)
     }
 
+    /// Bytes received that are held for this connection, here or where its handler has passed them on.
+    pub(crate) fn held(&self) -> usize {
+        self.input.len() + self.handler.as_ref().map_or(0, |handler| handler.held())
+    }
+
     /// Notes why the connection ends, unless an earlier reason is noted.
     pub(crate) fn blame(&mut self, reason: CloseReason) {
         self.reason.get_or_insert_with(|| Box::new(reason));

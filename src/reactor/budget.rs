@@ -134,9 +134,9 @@ impl<D: Driver> Reactor<D> {
         for key in self.connection_keys() {
             if let Some(connection) = self.slots.connection(key)
                 && !connection.automaton.is_held(Hold::Memory)
-                && !connection.input.is_empty()
+                && let held @ 1.. = connection.held()
             {
-                holders.push((connection.input.len(), key));
+                holders.push((held, key));
             }
         }
         holders.sort_unstable();

@@ -104,6 +104,12 @@ pub trait Handler: 'static {
         Flow::CloseWhenSent
     }
 
+    /// How many bytes received this handler keeps, beside those it has left in the input. Asked when the loop is over
+    /// its memory budget, to find the largest holders; must not panic.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// The connection is gone.
     fn closed(self: Box<Self>, why: CloseReason) {
         let _ = why;

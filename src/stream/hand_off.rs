@@ -168,6 +168,10 @@ impl Handler for Streaming {
         self.send(io)
     }
 
+    fn held(&self) -> usize {
+        self.end.unread()
+    }
+
     fn closed(mut self: Box<Self>, why: CloseReason) {
         self.end.gone(Ended::from(&why));
     }

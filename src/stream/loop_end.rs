@@ -79,6 +79,12 @@ impl LoopEnd {
         !waits
     }
 
+    /// The bytes that the reader has yet to consume.
+    pub(super) fn unread(&self) -> usize {
+        let unread = self.incoming.as_ref().map_or(0, LinkWriter::unconsumed);
+        usize::try_from(unread).unwrap_or(usize::MAX)
+    }
+
     /// No bytes will follow.
     pub(super) fn ended(&mut self, wakes: &mut Wakes) {
         if let Some(incoming) = self.incoming.take() {

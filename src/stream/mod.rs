@@ -31,6 +31,7 @@
 //!
 //! * *Incoming.* Above [`Options::high`] unread bytes (or very many small pieces) the connection is paused, and the peer
 //!   comes to a stand through its transport. At [`Options::low`] or fewer it goes on.
+//! * *Memory.* Unread bytes count as held by the connection when the loop is over its memory budget.
 //! * *Outgoing.* The loop leaves bytes where they are while the connection is congested
 //!   ([`Marks`](crate::conn::Marks)). A writer waits while [`Options::high`] bytes are not taken by the loop. So a peer
 //!   that never reads costs both marks, and no more.
@@ -72,6 +73,7 @@ mod loop_end;
 mod models;
 mod read_half;
 mod shared;
+mod streak;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod whole;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::block_on::{Patience, block_on};
 use super::shared::Shared;
+use super::streak::Streak;
 use super::{Ended, REPORT};
 use crate::buffer::{Chain, LinkReader, Refill, Segment};
 use crate::conn::Handle;
@@ -29,6 +30,7 @@ pub struct ReadHalf {
     /// Bytes consumed that the loop does not know of.
     unreported: usize,
     patience: Patience,
+    streak: Streak,
     /// INVARIANT: stands behind `incoming`, and so is dropped after it.
     shared: Farewell,
 }
@@ -53,8 +55,14 @@ impl Drop for Farewell {
 
 impl ReadHalf {
     pub(super) fn new(shared: Arc<Shared>, incoming: LinkReader) -> Self {
-        let (complete, unreported, patience) = (false, 0, Patience::default());
-        Self { incoming, complete, unreported, patience, shared: Farewell(shared) }
+        Self {
+            incoming,
+            complete: false,
+            unreported: 0,
+            patience: Patience::default(),
+            streak: Streak::default(),
+            shared: Farewell(shared),
+        }
     }
 
     /// How long each blocking call may take; `None`, the default, for ever.
@@ -111,14 +119,21 @@ impl ReadHalf {
         }
     }
 
-    /// As [`wait_readable`](Self::wait_readable), for a task. A task that comes no more loses nothing.
+    /// As [`wait_readable`](Self::wait_readable), for a task. A task that comes no more loses nothing. One that finds
+    /// bytes again and again is made to wait for its turn now and then, so that others have theirs.
     ///
     /// # Errors
     /// When the connection is gone and its end was not seen.
     pub fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.streak.is_over(context.waker()) {
+            return Poll::Pending;
+        }
         match self.look() {
             Some(outcome) => Poll::Ready(outcome),
-            None => self.poll_with(context.waker()),
+            None => {
+                self.streak.end();
+                self.poll_with(context.waker())
+            }
         }
     }
 
@@ -184,10 +199,11 @@ impl ReadHalf {
         Ok(copied)
     }
 
-    /// Counts, and reports now and then, so that a reader of one large piece makes room before it has read it all.
+    /// Counts, and reports now and then: a reader of much makes room before it has read it all, and one that has read
+    /// everything keeps no peer waiting, whatever it does next.
     fn consumed(&mut self, n: usize) {
         self.unreported += n;
-        if self.unreported >= REPORT {
+        if self.unreported >= REPORT || self.incoming.unread().is_empty() {
             self.incoming.release();
             self.tell();
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::block_on::{Patience, block_on};
 use super::blocks::Blocks;
 use super::shared::Shared;
+use super::streak::Streak;
 use super::{Ended, MOST_PIECES, Options};
 use crate::buffer::{Chain, LinkWriter, ReaderGone};
 use crate::conn::{Handle, Receipt};
@@ -37,6 +38,7 @@ pub struct WriteHalf {
     /// Our direction is ended, and everything is sent.
     sent: bool,
     patience: Patience,
+    streak: Streak,
 }
 
 impl WriteHalf {
@@ -50,6 +52,7 @@ impl WriteHalf {
             receipt: None,
             sent: false,
             patience: Patience::default(),
+            streak: Streak::default(),
         }
     }
 
@@ -254,9 +257,15 @@ impl WriteHalf {
     }
 
     fn poll_room(&mut self, waker: &Waker) -> Poll<io::Result<usize>> {
+        if self.streak.is_over(waker) {
+            return Poll::Pending;
+        }
         match self.room() {
             Some(outcome) => Poll::Ready(outcome),
-            None => self.poll_room_with(waker),
+            None => {
+                self.streak.end();
+                self.poll_room_with(waker)
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
+use linkpoll::reactor::LoopOptions;
 use linkpoll::stream::Options;
 
 use crate::bed::{Bed, pattern, until};
@@ -86,6 +87,45 @@ fn a_reader_that_does_not_read_stops_its_peer() {
             assert!(received == offered[..sender.join().expect("it sends")]);
         });
     }
+}
+
+/// A reader that has read everything keeps no peer waiting, also when it does something else from then on.
+#[test]
+fn a_reader_that_has_read_everything_keeps_no_peer_waiting() {
+    let bed = Bed::new(Options::default());
+    let (mut peer, mut stream) = bed.connect();
+    let metrics = bed.server.usage()[0].metrics.clone();
+    peer.set_nodelay(true).expect("an option");
+    let mut sent = 0;
+    until("many small pieces pause it", || {
+        peer.write_all(b"x").expect("room");
+        sent += 1;
+        metrics.pauses.get() > 0
+    });
+    stream.read_exact(&mut vec![0; sent]).expect("as many came");
+    peer.write_all(&[1; 1000]).expect("room");
+    let all = sent as u64 + 1000;
+    until("the rest is received, though nobody reads", || metrics.received.get() == all);
+}
+
+/// What readers leave unread counts when the loop is over its memory budget.
+#[test]
+fn unread_bytes_count_for_the_budget() {
+    let limits = LoopOptions { memory_limit: 2 << 20, ..LoopOptions::default() };
+    let bed = Bed::with(Options { high: 64 << 20, ..Options::default() }, limits);
+    let metrics = bed.server.usage()[0].metrics.clone();
+    let sent = pattern(21, 16 << 20);
+    let (mut peer, mut stream) = bed.connect();
+    thread::scope(|scope| {
+        let sent = &sent;
+        scope.spawn(move || {
+            peer.write_all(sent).expect("it is read at last");
+        });
+        until("the largest holder is held", || metrics.memory_holds.get() > 0);
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).expect("an orderly end");
+        assert!(received == *sent);
+    });
 }
 
 /// A peer that does not read stops the writer: what waits is bounded by the marks.

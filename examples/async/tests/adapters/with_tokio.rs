@@ -181,3 +181,26 @@ fn a_stream_moves_between_executors() {
     });
     assert_eq!(&bytes, b"ab");
 }
+
+/// A task whose stream is always ready lets others run.
+#[test]
+fn a_busy_task_lets_others_run() {
+    let bed = Bed::new(Options::default());
+    let (peer, mut stream) = bed.connect();
+    peer::send(&peer, &[7; 10_000]);
+    let mut waits = 0;
+    let mut byte = [0];
+    for _ in 0..1000 {
+        let read = give_up(stream.read(&mut byte));
+        waits += usize::from(read.is_pending());
+    }
+    assert!(waits >= 5, "1000 calls in a row");
+    let drain = std::thread::spawn(move || peer::receive_all(&peer));
+    let mut waits = 0;
+    for _ in 0..300 {
+        waits += usize::from(give_up(stream.write(&[1])).is_pending());
+    }
+    assert!(waits >= 2, "300 calls in a row");
+    drop(stream);
+    drain.join().expect("it reads");
+}
