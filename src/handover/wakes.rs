@@ -74,7 +74,6 @@ mod tests {
 
     /// A waker that panics keeps no other from being woken, nor does the end of the loop.
     #[test]
-    #[cfg_attr(linkpoll_loom, ignore = "no model")]
     fn every_waker_is_woken() {
         let count = Arc::new(AtomicUsize::new(0));
         let mut wakes = Wakes::default();

@@ -94,7 +94,7 @@ fn ask(address: &Address, kind: u64) -> u64 {
 fn run(seed: u64) -> u64 {
     eprintln!("LINKPOLL_FAULT_SEED={seed}");
     let before = descriptors();
-    let trigger = if seed % 2 == 0 { Trigger::Level } else { Trigger::Edge };
+    let trigger = if seed.is_multiple_of(2) { Trigger::Level } else { Trigger::Edge };
     let accept = match seed / 2 % 3 {
         0 => Accept::EachLoop,
         1 => Accept::OneLoop(Placement::RoundRobin),
@@ -124,14 +124,14 @@ fn run(seed: u64) -> u64 {
     server.stopper().stop();
     server.join().expect("no loop is broken");
     for why in &ends {
-        let known = match &why {
+        let known = matches!(
+            &why,
             CloseReason::PeerEnded
-            | CloseReason::Finished
-            | CloseReason::Aborted(_)
-            | CloseReason::Stopped => true,
-            CloseReason::Broken(_) => true,
-            _ => false,
-        };
+                | CloseReason::Finished
+                | CloseReason::Aborted(_)
+                | CloseReason::Stopped
+                | CloseReason::Broken(_)
+        );
         assert!(known, "{why}");
     }
     assert_eq!((descriptors(), loops()), (before, 0), "descriptors and loops that are left");

@@ -1,13 +1,14 @@
 //! Signals that interrupt every blocking call.
 #![expect(unsafe_code, reason = "a handler is installed, and signals are sent to threads")]
+#![expect(clippy::disallowed_types, reason = "a handler of signals finds its words in statics")]
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use linkpoll::driver::epoll::Trigger;
 use linkpoll::net::{Accept, Server};
 use linkpoll::reactor::Placement;
-use linkpoll::sync::{AtomicBool, AtomicU64, Ordering};
 use linkpoll_conformance::isolated;
 
 use crate::client::{Client, any_port, echo};

@@ -13,7 +13,7 @@
 //!
 //! # Whom to wake
 //!
-//! That no call is forgotten is the business of [`SleepSet`]: whoever adds work wakes a sleeper, or knows of a worker that
+//! That no call is forgotten is the business of `handover::SleepSet`: whoever adds work wakes a sleeper, or knows of a worker that
 //! is awake and will look at the queue before it sleeps. How many should be awake is a matter of cost. A wake-up costs
 //! as much as dozens of short calls, so:
 //!

@@ -74,7 +74,7 @@ impl Job for Task {
 fn jobs(fates: &Arc<Fates>, last: Option<&Arc<Shared>>) -> [Box<Task>; 2] {
     [0, 1].map(|number| {
         let content = Track::new(UnsafeCell::new(number));
-        let last = last.map(Arc::clone);
+        let last = last.cloned();
         Box::new(Task { number, fates: Arc::clone(fates), content, first: None, then: None, last })
     })
 }
