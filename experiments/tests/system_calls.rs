@@ -8,9 +8,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod kernel;
+#[path = "support/skip.rs"]
+mod skip;
 mod support;
 
-use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::OnceLock;
@@ -18,6 +19,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use kernel::Counter;
+use skip::skip;
 use support::{Server, eventually};
 
 const RECEIVE: [libc::c_long; 3] = [libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_readv];
@@ -155,16 +157,6 @@ fn window(driver: &[&str], connections: usize, depth: usize, rounds: usize) -> R
         control: control - control_before,
         others: others - others_before,
     })
-}
-
-/// Says loudly that nothing was tested.
-fn skip(name: &str, reason: &str) {
-    let line = format!("SKIP: {name}: {reason}");
-    println!("{line}");
-    if let Some(path) = std::env::var_os("LINKPOLL_SKIPS") {
-        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        writeln!(file, "{line}").unwrap();
-    }
 }
 
 /// Compares the counts for one shape with both triggers of the epoll driver.

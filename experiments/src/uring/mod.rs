@@ -57,9 +57,10 @@ pub struct UringOptions {
     pub memory: usize,
     /// Entries of the submission queue. With more operations in a turn the kernel is entered once more. Default: 256.
     pub submissions: u32,
-    /// Entries of the completion queue. What does not fit is kept by the kernel, at a price. Default: 4096.
+    /// Entries of the completion queue. What does not fit is kept by the kernel, at a price. At
+    /// least as many as of the submission queue. Default: 4096.
     pub completions: u32,
-    /// The most buffers that are with the kernel at a time; they take at most a quarter of the memory. Default: 64.
+    /// The most buffers that are with the kernel at a time; they take at most a quarter of the memory. Default: 32.
     pub buffers: u16,
     /// Bytes of a buffer. Default: 64 KiB.
     pub buffer_size: usize,
@@ -77,7 +78,7 @@ impl Default for UringOptions {
             memory: 1 << 30,
             submissions: 256,
             completions: 4096,
-            buffers: 64,
+            buffers: 32,
             buffer_size: 64 << 10,
             limit_receives: true,
             lend_from: Some(64 << 10),

@@ -47,14 +47,15 @@ impl KernelRing {
     /// As io_uring_setup(2) and io_uring_register(2): `ENOSYS` and `EPERM` where rings are not to be had, `EINVAL` and
     /// `Unsupported` where the kernel is too old (before 6.1).
     pub fn new(options: &UringOptions) -> io::Result<Self> {
+        let submissions = options.submissions.clamp(1, 1 << 15);
         let mut builder = IoUring::builder();
         builder
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_submit_all()
             .setup_clamp()
-            .setup_cqsize(options.completions.max(2));
-        let ring = builder.build(options.submissions.max(1))?;
+            .setup_cqsize(options.completions.max(submissions.next_power_of_two()));
+        let ring = builder.build(submissions)?;
         let parameters = ring.params();
         if !parameters.is_feature_nodrop()
             || !parameters.is_feature_ext_arg()

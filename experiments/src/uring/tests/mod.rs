@@ -1,0 +1,32 @@
+//! The driver on a ring that is played: completions in orders that the kernel produces only now and then.
+
+mod played;
+mod script;
+
+mod prop {
+    use proptest::prelude::*;
+    use proptest::test_runner::FileFailurePersistence;
+
+    use super::script::{run, steps};
+
+    fn config() -> ProptestConfig {
+        let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/prop_uring.txt");
+        ProptestConfig {
+            failure_persistence: Some(Box::new(FileFailurePersistence::Direct(regressions))),
+            max_shrink_iters: 20_000,
+            ..ProptestConfig::default()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        /// Whatever the order of completions, and whatever is done meanwhile: bytes come in order and before the end,
+        /// memory is not given back while the ring may read it, everything that is closed is told once and in time, and
+        /// in the end nothing is left.
+        #[test]
+        fn every_order_of_completions_keeps_the_promises(steps in steps()) {
+            run(&steps).map_err(TestCaseError::fail)?;
+        }
+    }
+}
