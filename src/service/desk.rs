@@ -1,5 +1,7 @@
 //! Where the answers of one connection are put in order and written.
 
+use std::rc::Rc;
+
 use super::call::{Answer, Boxed, Call, Caller, Home, Shop};
 use super::lane::Lane;
 use super::local::Locals;
@@ -19,32 +21,44 @@ pub(super) enum Failure {
 }
 
 /// One connection's part in a lane, once it has one.
-#[derive(Clone, Copy, Debug)]
 struct Part {
     place: usize,
     serial: u32,
+    _share: Rc<()>,
+}
+
+/// What has become of the right to answer the call that is being made on the loop.
+enum Right<T> {
+    /// It was used, or there is no such call.
+    Used,
+    /// It is there.
+    Given,
+    /// It was dropped in a panic, when nothing that might panic again could be done.
+    Lost(T),
 }
 
 /// See the module's documentation.
 pub(super) struct Desk<C: Codec> {
     key: Key,
     /// The number of the service, by which its lane is found.
-    service: usize,
+    service: u64,
     part: Option<Part>,
     window: Window<(C::Tag, Answer<C>)>,
     /// The length of the message that is being handled, as it arrived.
     bytes: usize,
+    right: Right<C::Tag>,
     failure: Option<Failure>,
 }
 
 impl<C: Codec> Desk<C> {
-    pub(super) fn new(service: usize) -> Self {
+    pub(super) fn new(service: u64) -> Self {
         Self {
             key: Key::new(0, 0),
             service,
             part: None,
             window: Window::new(C::ORDERED),
             bytes: 0,
+            right: Right::Used,
             failure: None,
         }
     }
@@ -79,11 +93,38 @@ impl<C: Codec> Desk<C> {
     #[inline]
     pub(super) fn begin(&mut self, bytes: usize) {
         self.bytes = bytes;
+        self.right = Right::Given;
+    }
+
+    /// The call that has begun was made, and has come back.
+    #[inline]
+    pub(super) fn end(&mut self, output: &mut SegmentWriter) {
+        if !matches!(self.right, Right::Used) {
+            self.end_unanswered(output);
+        }
+    }
+
+    /// Nobody can answer the call any more. A panic that came as far as the loop does not come by here.
+    #[cold]
+    fn end_unanswered(&mut self, output: &mut SegmentWriter) {
+        match std::mem::replace(&mut self.right, Right::Used) {
+            Right::Used => {}
+            Right::Lost(tag) => self.pass(tag, Err(Unanswered::Panicked), output),
+            // The right was forgotten (`mem::forget`), and its tag with it; the next reply must not be taken for this one.
+            Right::Given => self.failure = Some(Failure::Unanswered(Unanswered::Dropped)),
+        }
+    }
+
+    /// The right to answer the call that has begun was dropped in a panic. If somebody contains that, the call is
+    /// answered at its [`end`](Self::end).
+    pub(super) fn lose(&mut self, tag: C::Tag) {
+        self.right = Right::Lost(tag);
     }
 
     /// The call that has begun is answered at once.
     #[inline(always)] // an answer that goes through memory stalls, see `Chain::push`
     pub(super) fn pass(&mut self, tag: C::Tag, answer: Answer<C>, output: &mut SegmentWriter) {
+        self.right = Right::Used;
         if self.window.is_clear() {
             self.write(tag, answer, output);
         } else {
@@ -93,7 +134,8 @@ impl<C: Codec> Desk<C> {
 
     /// The call that has begun is answered later. Answers where it comes from.
     pub(super) fn open(&mut self) -> Caller {
-        let serial = self.part.map_or(0, |part| part.serial);
+        self.right = Right::Used;
+        let serial = self.part.as_ref().map_or(0, |part| part.serial);
         let number = self.window.open(self.bytes);
         Caller { key: self.key, serial, number, bytes: self.bytes }
     }
@@ -112,7 +154,7 @@ impl<C: Codec> Desk<C> {
         door: &dyn Door,
         workers: impl FnOnce() -> (Shop<C>, Option<WorkPool>),
     ) -> &'l mut Lane<C> {
-        let place = match self.part {
+        let place = match &self.part {
             Some(part) => part.place,
             None => locals.place(self.service, || {
                 let (shop, pool) = workers();
@@ -121,13 +163,13 @@ impl<C: Codec> Desk<C> {
         };
         let lane: &mut Lane<C> =
             locals.get(place).unwrap_or_else(|| unreachable!("a service's number is of one kind of lane"));
-        self.part.get_or_insert_with(|| Part { place, serial: lane.next_serial() });
+        self.part.get_or_insert_with(|| Part { place, serial: lane.next_serial(), _share: lane.share() });
         lane
     }
 
     /// Writes the answers that have come for this connection.
     pub(super) fn take_answers(&mut self, key: Key, locals: &mut Locals, output: &mut SegmentWriter) {
-        let Some(Part { place, serial }) = self.part else { return };
+        let Some(&Part { place, serial, .. }) = self.part.as_ref() else { return };
         let Some(lane) = locals.get::<Lane<C>>(place) else { return };
         while let Some((from, tag, answer)) = lane.next(key, serial) {
             let mut next = self.window.settle(from.number, from.bytes, (tag, answer));

@@ -9,6 +9,7 @@
 //! the meantime, those workers that are awake are in slow calls, and another one is woken.
 
 use std::cmp::Reverse;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::call::{Answer, Boxed, Call, Caller, Home, Shop};
@@ -32,6 +33,8 @@ pub(super) struct Lane<C: Codec> {
     returned: Vec<Boxed<C>>,
     spare: Vec<Boxed<C>>,
     serials: u32,
+    /// One share is the lane's own, the others are those of handlers that have a part in it.
+    parts: Rc<()>,
     pool: Option<WorkPool>,
     /// Calls of this turn for the pool.
     ready: Vec<Box<dyn Job>>,
@@ -50,6 +53,7 @@ impl<C: Codec> Lane<C> {
             returned: Vec::new(),
             spare: Vec::new(),
             serials: 0,
+            parts: Rc::default(),
         }
     }
 
@@ -57,6 +61,11 @@ impl<C: Codec> Lane<C> {
     pub(super) fn next_serial(&mut self) -> u32 {
         self.serials = self.serials.wrapping_add(1);
         self.serials
+    }
+
+    /// What a handler keeps for as long as it has a part in the lane.
+    pub(super) fn share(&self) -> Rc<()> {
+        Rc::clone(&self.parts)
     }
 
     /// The way of answers to this lane.
@@ -145,6 +154,11 @@ impl<C: Codec> Local for Lane<C> {
     }
 
     fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+        // Calls that came after the end of the turn wait for the next.
+        self.waiting.is_some() || !self.ready.is_empty()
+    }
+
+    fn is_unused(&self) -> bool {
+        Rc::strong_count(&self.parts) == 1
     }
 }

@@ -1,6 +1,6 @@
 //! What the handlers of one service share on one loop.
 //!
-//! A loop has few of them, usually one or none, and they live as long as it does. To the loop they are sources of
+//! A loop has few of them, usually one or none. One whose handlers are gone makes room for the next. To the loop they are sources of
 //! news, which it looks at before it sleeps, and places where handlers collect work until the end of the turn.
 
 use std::any::Any;
@@ -27,19 +27,32 @@ pub(crate) trait Local: Any {
 
     /// Whether the end of a turn is to come again soon, whatever happens.
     fn is_waiting(&self) -> bool;
+
+    /// Whether no handler knows its place any more.
+    fn is_unused(&self) -> bool;
 }
 
 /// The locals of one loop. Those who share one know it by its number.
 #[derive(Default)]
-pub(crate) struct Locals(Vec<(usize, Box<dyn Local>)>);
+pub(crate) struct Locals(Vec<(u64, Box<dyn Local>)>);
 
 impl Locals {
     /// The place of the local with this number, which is made if there is none.
-    pub(crate) fn place(&mut self, number: usize, make: impl FnOnce() -> Box<dyn Local>) -> usize {
-        self.0.iter().position(|(known, _)| *known == number).unwrap_or_else(|| {
-            self.0.push((number, make()));
-            self.0.len() - 1
-        })
+    pub(crate) fn place(&mut self, number: u64, make: impl FnOnce() -> Box<dyn Local>) -> usize {
+        if let Some(place) = self.0.iter().position(|(known, _)| *known == number) {
+            return place;
+        }
+        let new = (number, make());
+        match self.0.iter().position(|(_, local)| local.is_unused()) {
+            Some(place) => {
+                self.0[place] = new;
+                place
+            }
+            None => {
+                self.0.push(new);
+                self.0.len() - 1
+            }
+        }
     }
 
     /// The local at a place, if it is of this kind.

@@ -99,10 +99,10 @@ impl<C: Codec> Drop for Reply<'_, C> {
 
 #[cold]
 fn abandon<C: Codec>(to: To<'_, C>) {
-    let why = outcome();
-    // A panic on the loop closes the connection, so there is nothing to answer; and nothing that could panic again.
-    if !matches!((&to, why), (To::Here { .. }, Unanswered::Panicked)) {
-        to.answer(Err(why));
+    match (to, outcome()) {
+        // A panic on the loop closes the connection, unless the service contains it; now is not the time to write.
+        (To::Here { desk, tag, .. }, Unanswered::Panicked) => desk.lose(tag),
+        (to, why) => to.answer(Err(why)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::{Codec, MakeHandler, Peer, Reply, Serving, Unanswered, WorkPool};
-use crate::sync::Arc;
+use crate::sync::{Arc, unique};
 
 /// Answers requests. One value serves all connections, on all loops.
 ///
@@ -52,6 +52,8 @@ pub enum Dispatch {
 
 /// What all handlers of a service share.
 pub(super) struct Setup<S> {
+    /// By which handlers of one service find each other on a loop.
+    pub(super) number: u64,
     pub(super) service: Arc<S>,
     pub(super) options: ServeOptions,
     pub(super) dispatch: Dispatch,
@@ -99,7 +101,7 @@ impl<C: Codec, M: Fn() -> C + Send + Sync + 'static, S: Service<C>> Serve<C, M, 
     /// Serves with `service`. Each connection gets a codec from `make_codec`.
     pub fn new(make_codec: M, service: S) -> Self {
         let (service, options) = (Arc::new(service), ServeOptions::default());
-        let setup = Setup { service, options, dispatch: Dispatch::default() };
+        let setup = Setup { number: unique(), service, options, dispatch: Dispatch::default() };
         Self { make_codec, setup: Arc::new(setup), codec: PhantomData }
     }
 

@@ -45,7 +45,7 @@ pub struct Serving<C: Codec, S> {
 
 impl<C: Codec, S: Service<C>> Serving<C, S> {
     pub(super) fn new(codec: C, setup: Arc<Setup<S>>) -> Self {
-        let desk = Desk::new(std::ptr::from_ref(&*setup).addr());
+        let desk = Desk::new(setup.number);
         Self { codec, setup, desk, broken: None, ending: false, left: false, busy: false, paused: false }
     }
 
@@ -82,6 +82,7 @@ impl<C: Codec, S: Service<C>> Serving<C, S> {
                 calls += 1;
                 desk.begin(bytes);
                 setup.service.call(message, Reply::here(desk, output, locals, door, tag));
+                desk.end(output);
                 left = output.len() > room || !desk.has_room(most, most_held);
                 if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }),

@@ -176,6 +176,13 @@ impl ThreadToken {
     }
 }
 
+/// A number that no other call answers. Nothing is ordered by it, so the model checker need not know.
+#[must_use]
+pub fn unique() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A bell and the sleep it ends, without a kernel.
 ///
 /// MODEL: an eventfd, and the `epoll_wait` that reports it. The counter is Relaxed, because a system call promises

@@ -11,6 +11,7 @@
 //! | [`Witness`] | nothing | one loom cell per byte of a block |
 //! | [`Track`] | a transparent newtype | loom's leak check |
 //! | [`ThreadToken`] | a number never used twice | loom's thread id |
+//! | [`unique`] | a number never answered twice | the same |
 //! | [`FakeBell`], [`Parker`] | mutex and condvar | a relaxed counter and `loom::sync::Notify` |
 //! | [`Queue`] | `crossbeam_queue::SegQueue` | a list that promises no more than it does |
 //! | [`ticks`] | a clock | zero |
@@ -36,7 +37,7 @@ pub use counter::Counter;
 pub(crate) use counter::counters;
 pub use imp::{
     Arc, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, FakeBell, Queue, ThreadToken, Track, UnsafeCell,
-    Witness, fence, thread, ticks,
+    Witness, fence, thread, ticks, unique,
 };
 pub use parker::Parker;
 /// What a waker is made of, whoever checks.

@@ -165,6 +165,14 @@ impl ThreadToken {
     }
 }
 
+/// A number that no other call answers.
+#[must_use]
+pub fn unique() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // ORDERING: Relaxed, no partner: only the uniqueness of the number matters.
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A place where one thread sleeps until it is rung for.
 #[derive(Debug, Default)]
 pub(super) struct Seat {

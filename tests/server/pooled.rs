@@ -2,6 +2,9 @@
 #![expect(clippy::disallowed_types, reason = "what a test counts is no part of the library")]
 
 use std::collections::HashSet;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -9,9 +12,11 @@ use std::thread;
 use std::time::Duration;
 
 use linkpoll::buffer::Chain;
-use linkpoll::net::Server;
+use linkpoll::net::{Loops, Server};
 use linkpoll::reactor::LoopOptions;
-use linkpoll::service::{Dispatch, Frame, Reply, Serve, ServeOptions, TaggedFrame, WorkPool};
+use linkpoll::service::{
+    Dispatch, Frame, MakeHandler as _, Peer, Reply, Serve, ServeOptions, TaggedFrame, WorkPool,
+};
 
 use crate::client::{Client, PATIENCE, any_port, until};
 use crate::services::{Counted, Lines, bytes, chain, deferring, reason, reset, serve, tagged, tagged_reply};
@@ -255,4 +260,24 @@ fn a_pool_ends_with_its_last_owner() {
     // The worker has ended, so whatever it has done is done. It may have begun another call before it saw the end.
     assert!(ran.load(Ordering::SeqCst) >= 1);
     assert_eq!(alive.load(Ordering::SeqCst), 0, "messages are left");
+}
+
+/// Services that come and go on one loop, each with a connection of its own, are not taken for one another.
+#[test]
+fn services_that_come_and_go_are_not_mixed_up() {
+    let (pool, loops) = (pool(1), Loops::builder().loops(1).start().expect("a loop"));
+    for number in 0..50_u8 {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let dispatch = Dispatch::Pool(pool.clone());
+        let make = move |peer: &Peer| {
+            let answer = move |_: Chain, reply: Reply<'_, Frame>| reply.send(chain(&[number]));
+            Serve::function(Frame::default, answer).dispatch(dispatch).make(peer)
+        };
+        drop(loops.dialer().adopt(theirs, make).expect("a socket").wait().expect("a connection"));
+        let mut client = Client { stream: TcpStream::from(OwnedFd::from(ours)) };
+        client.request(b"who is there?");
+        assert_eq!(client.reply(), [number]);
+        drop(client);
+        until("it is gone", || loops.usage()[0].metrics.closed.get() == u64::from(number) + 1);
+    }
 }

@@ -466,3 +466,41 @@ fn a_service_may_keep_its_messages() {
     let kept = std::mem::take(&mut *kept.lock().expect("no call panics"));
     assert_eq!(kept.into_iter().map(bytes).collect::<Vec<_>>(), payloads);
 }
+
+/// A call that contains its own panic, in which the right to answer went, has an outcome all the same, at its place in
+/// the order.
+#[test]
+fn a_call_that_contains_its_panic_is_answered() {
+    let alive = Arc::default();
+    let server = serve(Serve::function(Lines::maker(&alive), |message: Counted, reply: Reply<'_, Lines>| {
+        let call = || {
+            if message.text == b"panic" {
+                let _reply = reply;
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }
+            reply.send(message);
+        };
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)));
+    }));
+    let mut client = Client::connect(server.address());
+    for text in [&b"first"[..], b"panic", b"last"] {
+        client.request(text);
+    }
+    for text in [&b"first"[..], b"panicked", b"last"] {
+        assert_eq!(client.reply(), text);
+    }
+}
+
+/// A right to answer that is forgotten is never given back: no later reply is taken for that one, and the connection ends.
+#[test]
+fn a_forgotten_right_to_answer_ends_its_connection() {
+    let server = serve(Serve::function(Frame::default, |message: Chain, reply| {
+        if message.is_empty() { std::mem::forget(reply) } else { reply.send(message) }
+    }));
+    let mut client = Client::connect(server.address());
+    client.write(b"\0\0\0\x01a\0\0\0\0\0\0\0\x01b");
+    client.end();
+    assert_eq!(client.read_to_end(), b"\0\0\0\x01a");
+    until("it is closed", || server.usage()[0].metrics.closed.get() == 1);
+    assert_eq!(reason(&server), "Aborted(\"\")");
+}

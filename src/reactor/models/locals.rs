@@ -37,6 +37,10 @@ impl Local for Basket {
     fn is_waiting(&self) -> bool {
         false
     }
+
+    fn is_unused(&self) -> bool {
+        false
+    }
 }
 
 /// A loop with a basket, and the way back to it.
