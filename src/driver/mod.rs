@@ -125,7 +125,7 @@ pub trait Driver: AsFd {
 
     /// Gives a connection up without closing it, with all its bytes. No event with its key follows (only `Released`),
     /// and the driver does not touch the socket again. The key may be used again after this batch. `None` when the key
-    /// is not known, or when the connection has failed: that it has is told by an event.
+    /// is not known, or when the connection has failed, or cannot be given up and fails for that: an event tells.
     fn detach(&mut self, key: Key) -> Option<Detached<Self::Socket>>;
 
     /// Switches receiving (or accepting) on or off. Events already under way may still come.

@@ -51,6 +51,9 @@ counters! {
         pub accept_rests,
         /// Calls of handlers that panicked.
         pub panics,
+        = /// Timers that were armed at the end of the last turn: at most one for each connection and dial, none for one
+        /// that is gone.
+        pub timers,
         : /// Of the connections gone, by reason. A connection that could not be taken in has none.
         pub closed_by: ClosedBy,
         : /// The loop's pool at the end of its last turn, in bytes.
@@ -208,15 +211,16 @@ mod tests {
         metrics.closed.add(2);
         metrics.mail.add(5);
         metrics.wakes.add(1);
+        metrics.timers.set(2);
         metrics.pool.set(&PoolUsage { mapped: 10, free: 4, limit: 64 });
         let now = metrics.snapshot();
         assert_eq!((now.connections(), metrics.connections(), now.coalesced()), (5, 5, 4));
         let text = now.since(&before).to_string();
         let expected = "opened 4, closed 2, mail 5, wakes 1, accept rests 1, \
-                        pool (in use 6, mapped 10, limit 64)";
+                        timers 2, pool (in use 6, mapped 10, limit 64)";
         assert_eq!(text, expected);
         let both: LoopMetrics<u64> = [before, now].into_iter().sum();
-        assert_eq!((both.opened, both.closed_by.peer_ended, both.pool.in_use), (10, 4, 6));
+        assert_eq!((both.opened, both.timers, both.closed_by.peer_ended, both.pool.in_use), (10, 2, 4, 6));
         assert_eq!(ClosedBy::<u64>::default().to_string(), "");
     }
 }

@@ -324,6 +324,7 @@ impl<D: Driver> Reactor<D> {
         self.meet_deadlines();
         self.mind_memory();
         self.slots.reclaim();
+        self.metrics.timers.set(self.wheel.len() as u64);
         worked
     }
 

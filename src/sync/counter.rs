@@ -46,12 +46,14 @@ impl Counter {
 }
 
 /// Defines a table of [`Counter`]s, which is a table of plain numbers when its parameter is `u64`: its values at one
-/// time. A table may have other tables in it, which have the same methods.
+/// time. A table may have gauges in it (behind `=`), which are set and not counted, and other tables (behind `:`), which
+/// have the same methods.
 macro_rules! counters {
     (
         $(#[$doc:meta])*
         pub struct $name:ident {
             $($(#[$counter_doc:meta])* pub $counter:ident,)*
+            $(= $(#[$gauge_doc:meta])* pub $gauge:ident,)*
             $(: $(#[$table_doc:meta])* pub $table:ident: $kind:ident,)*
         }
     ) => {
@@ -59,6 +61,7 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct $name<C = $crate::sync::Counter> {
             $($(#[$counter_doc])* pub $counter: C,)*
+            $($(#[$gauge_doc])* pub $gauge: C,)*
             $($(#[$table_doc])* pub $table: $kind<C>,)*
         }
 
@@ -68,6 +71,7 @@ macro_rules! counters {
             pub fn snapshot(&self) -> $name<u64> {
                 $name {
                     $($counter: self.$counter.get(),)*
+                    $($gauge: self.$gauge.get(),)*
                     $($table: self.$table.snapshot(),)*
                 }
             }
@@ -80,6 +84,7 @@ macro_rules! counters {
             pub fn since(&self, earlier: &Self) -> Self {
                 Self {
                     $($counter: self.$counter.saturating_sub(earlier.$counter),)*
+                    $($gauge: self.$gauge,)*
                     $($table: self.$table.since(&earlier.$table),)*
                 }
             }
@@ -92,6 +97,7 @@ macro_rules! counters {
             fn add(self, other: Self) -> Self {
                 Self {
                     $($counter: self.$counter + other.$counter,)*
+                    $($gauge: self.$gauge + other.$gauge,)*
                     $($table: self.$table + other.$table,)*
                 }
             }
@@ -107,7 +113,10 @@ macro_rules! counters {
         impl std::fmt::Display for $name<u64> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 #[allow(unused_mut, reason = "a table may have no other in it")]
-                let mut parts: Vec<String> = [$((stringify!($counter), self.$counter)),*]
+                let mut parts: Vec<String> = [
+                    $((stringify!($counter), self.$counter),)*
+                    $((stringify!($gauge), self.$gauge),)*
+                ]
                     .into_iter()
                     .filter(|(_, value)| *value > 0)
                     .map(|(name, value)| format!("{} {value}", name.replace('_', " ")))

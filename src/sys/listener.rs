@@ -4,13 +4,13 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrLike as _, SockaddrStorage, bind, getsockname,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrLike as _, SockaddrStorage, bind, connect,
+    getsockname, setsockopt, socket, sockopt,
 };
 
 use super::site::{Site, at};
@@ -18,6 +18,7 @@ use super::{Address, remove_file, retry, status};
 
 /// The longest queue of connections waiting to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
 /// Opens a listening socket and says which address it got (the real port where 0 was asked for).
 ///
@@ -29,8 +30,8 @@ pub(crate) fn listen(address: &Address, reuse_port: bool) -> io::Result<(OwnedFd
         Address::Tcp(_) => AddressFamily::Inet,
         Address::Unix(_) => AddressFamily::Unix,
     };
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = at(Site::Socket, || socket(family, SockType::Stream, flags, None))?;
+    let fd = at(Site::Socket, || socket(family, SockType::Stream, FLAGS, None))?;
+    let storage = address.storage()?;
     match address {
         Address::Tcp(_) => {
             at(Site::SetOption, || setsockopt(&fd, sockopt::ReuseAddr, &true))?;
@@ -39,9 +40,8 @@ pub(crate) fn listen(address: &Address, reuse_port: bool) -> io::Result<(OwnedFd
             }
             at(Site::SetOption, || setsockopt(&fd, sockopt::TcpNoDelay, &true))?;
         }
-        Address::Unix(path) => remove_stale_socket(path)?,
+        Address::Unix(path) => remove_stale_socket(path, &storage)?,
     }
-    let storage = address.storage()?;
     at(Site::Bind, || bind(fd.as_raw_fd(), &storage))?;
     let backlog = Backlog::new(BACKLOG)?;
     at(Site::Listen, || nix::sys::socket::listen(&fd, backlog))?;
@@ -68,11 +68,16 @@ pub(crate) fn require_free(address: &Address) -> io::Result<()> {
 }
 
 /// Removes a socket file whose server is gone: connecting to it is refused.
-fn remove_stale_socket(path: &Path) -> io::Result<()> {
+///
+/// KERNEL: connect(2): when somebody listens but has no room in the queue, a non-blocking socket is told so (`EAGAIN`)
+/// and does not wait for it.
+fn remove_stale_socket(path: &Path, address: &SockaddrStorage) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt as _;
-    let is_socket = status(path).is_ok_and(|meta| meta.file_type().is_socket());
-    let probe = || at(Site::FileProbe, || UnixStream::connect(path));
-    if is_socket && probe().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+    if !status(path).is_ok_and(|meta| meta.file_type().is_socket()) {
+        return Ok(());
+    }
+    let probe = at(Site::Socket, || socket(AddressFamily::Unix, SockType::Stream, FLAGS, None))?;
+    if at(Site::FileProbe, || connect(probe.as_raw_fd(), address)) == Err(Errno::ECONNREFUSED) {
         remove_file(path)?;
     }
     Ok(())

@@ -73,7 +73,7 @@ pub enum Site {
     Spawn,
     /// lstat(2) of a socket's file.
     FileStatus,
-    /// connect(2) to a socket's file, to find out whether somebody listens there.
+    /// connect(2) to a socket's file, to find out whether somebody listens there; nobody waits for it.
     FileProbe,
     /// unlink(2) of a socket's file.
     FileRemove,

@@ -165,13 +165,17 @@ impl Bed {
         self.undisturbed();
         let used = || self.usage().metrics.pool.in_use.get();
         until(&format!("blocks are given back, of {} bytes", used()), || used() <= MOST_IN_USE);
+        let others = self.bystanders.len() as u64;
+        until("timers are disarmed", || self.usage().metrics.timers.get() <= others);
     }
 
     /// Ends in an orderly way, and nothing is left.
     pub(crate) fn finish(self) {
         let Self { server, bystanders, descriptors: before, handles, .. } = self;
         drop(bystanders);
-        until("the bystanders are gone", || server.usage()[0].metrics.connections() == 0);
+        let metrics = &server.usage()[0].metrics;
+        until("the bystanders are gone", || metrics.connections() == 0);
+        until("all timers are disarmed", || metrics.timers.get() == 0);
         server.stopper().stop();
         server.join().expect("an orderly end");
         drop(handles);

@@ -117,6 +117,7 @@ fn run(seed: u64) -> u64 {
 
     let metrics = || server.usage().iter().map(|usage| &usage.metrics);
     until("all connections are gone", || metrics().all(|metrics| metrics.connections() == 0));
+    until("timers are disarmed", || metrics().all(|metrics| metrics.timers.get() == 0));
     until("blocks are given back", || metrics().all(|metrics| metrics.pool.in_use.get() <= 2 << 20));
     let mut client = Client::connect(address).expect("somebody listens");
     client.echo(&payload(seed, 100_000)).expect("the server is as good as new");

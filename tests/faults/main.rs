@@ -6,6 +6,7 @@
 mod bed;
 mod chance;
 mod client;
+mod detaching;
 mod dialling;
 mod kills;
 mod matrix;

@@ -2,16 +2,19 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use linkpoll::net::{Address, Server};
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{Flow, Handler, Io, Peer};
 
-use crate::client::{Client, echo, path, until};
+use crate::client::{Client, PATIENCE, echo, path, until};
 
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
@@ -46,6 +49,35 @@ fn a_live_file_is_refused() {
     let refused = Server::builder().bind(&path, echo).expect_err("in use");
     assert_eq!(refused.kind(), ErrorKind::AddrInUse);
     assert!(Client::connect(first.address()).echoes(b"undisturbed"));
+}
+
+/// A server that has no room in its queue listens all the same: its file is not touched, and nobody waits for room.
+#[test]
+fn the_file_of_a_server_with_a_full_queue_is_refused_at_once() {
+    use nix::sys::socket::{
+        AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
+    };
+    let path = path("full");
+    let open = || socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_NONBLOCK, None);
+    let (listener, address) = (open().expect("a socket"), UnixAddr::new(&path).expect("a path"));
+    bind(listener.as_raw_fd(), &address).expect("nobody is there");
+    listen(&listener, Backlog::new(0).expect("a number")).expect("it is bound");
+    let mut waiting = Vec::new();
+    let full = loop {
+        let socket = open().expect("a socket");
+        match connect(socket.as_raw_fd(), &address) {
+            Ok(()) => waiting.push(socket),
+            Err(errno) => break errno,
+        }
+    };
+    assert_eq!(full, nix::errno::Errno::EAGAIN);
+    let (tell, told) = channel();
+    let other = Address::Unix(path.clone());
+    thread::spawn(move || tell.send(Server::builder().bind(&other, echo).map(drop)));
+    let refused = told.recv_timeout(PATIENCE).expect("it does not wait").expect_err("in use");
+    assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+    assert!(is_socket(&path));
+    fs::remove_file(&path).expect("it is ours");
 }
 
 /// A file that is no socket is not touched.

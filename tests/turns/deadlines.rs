@@ -96,6 +96,42 @@ fn a_drain_ends_by_the_drivers_clock() {
     assert_eq!(bench.metrics.closed_by.drain_expired.get(), 2);
 }
 
+/// A limit that begins anew moves no timer and makes no system call; and the timer goes with its connection.
+#[test]
+fn a_deadline_that_begins_anew_costs_no_system_call() {
+    let all = LoopOptions {
+        idle_limit: Some(50 * SECOND),
+        read_limit: Some(60 * SECOND),
+        write_limit: Some(60 * SECOND),
+        ..options()
+    };
+    let mut counted = Vec::new();
+    for options in [options(), all] {
+        let mut bench = Bench::new(options);
+        let calls = bench.reactor.system_calls();
+        let (mut other, handle) = connect(&mut bench);
+        bench.settle();
+        let before = calls.snapshot();
+        for _ in 0..100 {
+            other.write(b"half");
+            bench.pass(SECOND);
+            other.write(b"rest");
+            bench.pass(SECOND);
+            drop(handle.send(Segment::copy_of(b"answer").into()));
+            bench.pass(SECOND);
+        }
+        counted.push(calls.snapshot().since(&before));
+        assert!(bench.reason().is_none(), "it was never quiet for long");
+        assert_eq!(bench.metrics.timers.get(), u64::from(options.idle_limit.is_some()));
+        drop(other);
+        bench.settle();
+        assert_eq!((bench.metrics.connections(), bench.metrics.timers.get()), (0, 0));
+    }
+    let [without, with] = &counted[..] else { panic!("two were counted") };
+    assert_eq!(without, with);
+    assert_eq!((with.receive, with.send, with.accept + with.control + with.other), (200, 100, 0));
+}
+
 /// A connection at rest has no deadline, and its loop sleeps without a limit.
 #[test]
 fn a_loop_at_rest_sleeps_without_a_limit() {

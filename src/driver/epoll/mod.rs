@@ -336,8 +336,18 @@ impl<K: Kernel, S: SendPath<K>> Driver for Epoll<K, S> {
     }
 
     fn detach(&mut self, key: Key) -> Option<Detached<Socket>> {
-        if self.slots.get(key)?.failed {
+        let slot = self.slots.get_mut(key)?;
+        if slot.failed {
             return None;
+        }
+        if slot.watched.is_some() {
+            self.calls.control.add(1);
+            // A descriptor that the kernel goes on to report is not given away: the connection ends instead.
+            if let Err(error) = self.kernel.unwatch(slot.fd()) {
+                self.fail(key, error);
+                return None;
+            }
+            slot.watched = None;
         }
         let mut unsent = self.slots.get_mut(key)?.unsent.take();
         let chain = unsent.as_mut().map(|unsent| std::mem::take(&mut unsent.chain)).unwrap_or_default();
@@ -345,11 +355,6 @@ impl<K: Kernel, S: SendPath<K>> Driver for Epoll<K, S> {
         self.tell_ahead_of(key);
         let slot = self.slots.remove(key)?;
         self.kernel.forget(&self.calls, slot.fd());
-        if slot.watched.is_some() {
-            self.calls.control.add(1);
-            // A descriptor that cannot be unwatched was not watched: there is nothing to undo.
-            drop(self.kernel.unwatch(slot.fd()));
-        }
         if S::LENDS && self.path.is_lent(&slot.line) {
             let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
             self.path.detach(tools, slot.line, slot.fd.as_fd());

@@ -122,6 +122,7 @@ fn calls_survive_the_death_of_their_server() {
         assert!(interrupted >= BY_CHANCE / 4 && all.replied > 0 && hits.total_by_chance() == BY_CHANCE);
         let metrics = &loops.usage()[0].metrics;
         until("all connections are gone", || metrics.connections() == 0);
+        until("timers are disarmed", || metrics.timers.get() == 0);
         assert!(metrics.pool.in_use.get() <= 2 << 20, "{} bytes of the pool", metrics.pool.in_use.get());
         loops.stopper().stop();
         loops.join().expect("an orderly end");
