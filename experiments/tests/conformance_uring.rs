@@ -43,7 +43,7 @@ impl Bed for UringBed {
 const USUAL: UringBed = UringBed {
     submissions: 256,
     completions: 4096,
-    buffers: 32,
+    buffers: 64,
     buffer_size: 64 << 10,
     limit_receives: true,
     lend_from: Some(64 << 10),

@@ -50,6 +50,9 @@ use table::Table;
 use tag::Id;
 pub use tag::Tag;
 
+/// Far from where the kernel's clock would overflow. A wait may end early.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1 << 25);
+
 /// How a uring driver behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct UringOptions {
@@ -60,7 +63,7 @@ pub struct UringOptions {
     /// Entries of the completion queue. What does not fit is kept by the kernel, at a price. At
     /// least as many as of the submission queue. Default: 4096.
     pub completions: u32,
-    /// The most buffers that are with the kernel at a time; they take at most a quarter of the memory. Default: 32.
+    /// The most buffers that are with the kernel at a time; they take at most a quarter of the memory. Default: 64.
     pub buffers: u16,
     /// Bytes of a buffer. Default: 64 KiB.
     pub buffer_size: usize,
@@ -78,7 +81,7 @@ impl Default for UringOptions {
             memory: 1 << 30,
             submissions: 256,
             completions: 4096,
-            buffers: 32,
+            buffers: 64,
             buffer_size: 64 << 10,
             limit_receives: true,
             lend_from: Some(64 << 10),
@@ -374,12 +377,13 @@ impl<R: Ring> Driver for Uring<R> {
             && self.resumed.is_empty()
             && self.backlog.is_empty()
             && self.stale.is_empty()
+            && self.listed.is_empty()
             && self.ending.is_empty());
         let sleep = match timeout {
             _ if busy => Sleep::Look,
             None => Sleep::Forever,
             Some(Duration::ZERO) => Sleep::Look,
-            Some(limit) => Sleep::For(limit),
+            Some(limit) => Sleep::For(limit.min(LONGEST_SLEEP)),
         };
         self.enter(sleep)?;
         self.reap()?;

@@ -58,7 +58,7 @@ impl<R: Ring> Uring<R> {
             self.events.extend(token.map(|token| Event::Released(token, Lending::Copied)));
             return;
         };
-        if entry.outgoing == Outgoing::UnderWay {
+        if matches!(entry.outgoing, Outgoing::UnderWay | Outgoing::Cancelling) {
             // It may wait for long; a small part must not keep a large block.
             chain.compact();
             entry.behind.get_or_insert_default().append(chain);
