@@ -56,11 +56,10 @@ impl Drop for Wakes {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc as WakerArc;
     use std::task::Wake;
 
     use super::*;
-    use crate::sync::{Arc, AtomicUsize, Ordering};
+    use crate::sync::{Arc, AtomicUsize, Ordering, WakerArc};
 
     struct Tally(Arc<AtomicUsize>);
 
