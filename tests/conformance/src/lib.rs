@@ -77,6 +77,7 @@ suite! { $
         an_ended_connection_does_not_spin,
         a_wanted_message_comes_in_one_block,
         a_wrong_hint_loses_nothing,
+        urgent_bytes_hide_no_others,
         a_reset_is_an_error,
         a_busy_connection_leaves_room_for_others,
     }

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use linkpoll::net::Address;
 use nix::libc;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
 
 /// The families of stream sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,12 @@ impl Peer {
     /// Writes everything, or panics.
     pub fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the peer can write");
+    }
+
+    /// Sends an urgent byte (TCP), or panics.
+    pub fn urgent(&mut self, byte: u8) {
+        let sent = send(self.stream.as_raw_fd(), &[byte], MsgFlags::MSG_OOB);
+        assert_eq!(sent, Ok(1), "the peer can send an urgent byte");
     }
 
     /// Writes for as long as the system takes bytes at once; answers how many it took.

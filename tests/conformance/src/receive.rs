@@ -261,6 +261,31 @@ pub fn a_wrong_hint_loses_nothing<B: Bed>(bed: &B) {
     }
 }
 
+/// Urgent bytes (tcp(7)) are none of the stream's, and hide none of those around them: a receive ends at one although
+/// more bytes are there. Nor do they keep the driver awake.
+pub fn urgent_bytes_hide_no_others<B: Bed>(bed: &B) {
+    for looked in [false, true] {
+        let mut rig = Rig::new(bed);
+        let (key, mut peer) = rig.pair(Family::Tcp);
+        if looked {
+            rig.turn(MOMENT);
+        }
+        // All of it is there before the driver looks again.
+        peer.write(&pattern(0, 300));
+        peer.urgent(b'!');
+        peer.write(&pattern(300, 700));
+        rig.until_received(key, 1000);
+        peer.urgent(b'!');
+        let short = rig.short_waits(10, MOMENT);
+        assert!(short <= 3, "{short} of 10 waits ended at once after an urgent byte");
+        peer.write(&pattern(1000, 10));
+        peer.end();
+        rig.until("the end", |rig| rig.log(key).ended);
+        assert!(rig.log(key).received == pattern(0, 1010), "other bytes than those of the stream");
+        rig.finish();
+    }
+}
+
 /// A connection that the peer has reset is an error, not an end.
 pub fn a_reset_is_an_error<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);

@@ -12,6 +12,8 @@ use linkpoll::driver::{Caps, Detached, Driver, Event, Key, Lending, SystemCalls,
 use linkpoll::net::Address;
 use linkpoll::sync::{Arc, Bell};
 
+use nix::sys::socket::{setsockopt, sockopt};
+
 use super::Fault;
 
 /// A driver with a fault.
@@ -199,6 +201,14 @@ impl<D: Driver> Broken<D> {
     }
 }
 
+fn mix_urgent_bytes_in<D: Driver>(socket: D::Socket) -> D::Socket {
+    let peer = D::peer(&socket);
+    let fd = D::into_fd(socket).expect("a driver over descriptors");
+    // An option of TCP only.
+    let _ = setsockopt(&fd, sockopt::OobInline, &true);
+    D::from_fd(fd, peer).expect("as before")
+}
+
 impl<D: Driver> Driver for Broken<D> {
     type Socket = D::Socket;
 
@@ -249,6 +259,8 @@ impl<D: Driver> Driver for Broken<D> {
 
     fn attach(&mut self, key: Key, socket: D::Socket) -> io::Result<()> {
         self.takes_in(key);
+        let socket =
+            if self.has(Fault::MixesUrgentBytesIn) { mix_urgent_bytes_in::<D>(socket) } else { socket };
         self.inner.attach(key, socket)
     }
 

@@ -44,6 +44,8 @@ faults! {
     IgnoresHints: a_wanted_message_comes_in_one_block;
     /// More than what was announced is not received.
     TakesHintsForLimits: a_wrong_hint_loses_nothing;
+    /// Urgent bytes are told among the others.
+    MixesUrgentBytesIn: urgent_bytes_hide_no_others;
     /// Errors are not told.
     SwallowsErrors: a_reset_is_an_error, a_refused_connection_is_an_error, sending_to_a_peer_that_is_gone_fails,
         sending_fails_when_the_peer_goes_after_its_end, memory_is_released_by_an_error;
