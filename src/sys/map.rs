@@ -30,9 +30,17 @@ impl Map {
 ///
 /// KERNEL: the process's pages are let go, not overwritten. A socket buffer that refers to them keeps them as they are.
 ///
+/// A range that is not whole pages is an error (`EINVAL`). The kernel says so of its start only: the length it rounds up,
+/// and where pages are larger than blocks it would take the bytes of the next ones, too.
+///
 /// # Safety
 /// The range is a part of such a mapping, and nobody refers to its bytes.
 pub(crate) unsafe fn exchange_pages(start: NonNull<u8>, len: usize) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(0);
+    if !start.as_ptr().addr().is_multiple_of(page) || !len.is_multiple_of(page) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
     at(Site::PageExchange, || {
         // SAFETY: the caller's promise.
         match unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) } {
@@ -40,4 +48,30 @@ pub(crate) unsafe fn exchange_pages(start: NonNull<u8>, len: usize) -> io::Resul
             _ => Err(io::Error::last_os_error()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A part of a page takes no other bytes of it along.
+    #[test]
+    #[cfg_attr(miri, ignore = "no madvise(2)")]
+    fn only_whole_pages_are_exchanged() {
+        let mut map = Map::new(1 << 20).expect("memory");
+        map.map.fill(7);
+        let start = map.start();
+        for (from, len) in [(0, 2048), (2048, 2048), (1, 1 << 16)] {
+            let part = NonNull::new(start.as_ptr().wrapping_add(from)).expect("inside of the mapping");
+            // SAFETY: inside of the mapping, whose bytes nobody refers to just now.
+            assert!(unsafe { exchange_pages(part, len) }.is_err());
+        }
+        assert!(map.map.iter().all(|byte| *byte == 7));
+        // SAFETY: as above.
+        assert!(unsafe { exchange_pages(start, 1 << 16) }.is_ok());
+        assert!(
+            map.map[..1 << 16].iter().all(|byte| *byte == 0)
+                && map.map[1 << 16..].iter().all(|byte| *byte == 7)
+        );
+    }
 }
