@@ -1,20 +1,20 @@
 //! Faults by chance, under traffic.
 
 use std::net::Shutdown;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use linkpoll::conn::CloseReason;
 use linkpoll::driver::epoll::Trigger;
 use linkpoll::faults::{Effect, Fault, Plan, Site, executed};
 use linkpoll::net::{Accept, Address, Server};
-use linkpoll::reactor::{LoopOptions, Placement};
+use linkpoll::reactor::{ClosedBy, LoopMetrics, LoopOptions, Placement};
 use linkpoll_conformance::isolated;
 use nix::errno::Errno;
 
-use crate::bed::{actors, any_port, descriptors, loops};
-use crate::client::{Client, Fate, fate, payload, until};
+use crate::bed::{descriptors, loops};
+use crate::client::{Client, Fate, PATIENCE, fate, payload, until};
+use crate::echoing::{KINDS, serve};
 use crate::matrix::is_possible;
 
 /// One call of so many fails, on the average.
@@ -36,7 +36,7 @@ fn variable(name: &str) -> Option<u64> {
 
 /// All faults that a server survives.
 fn plan(seed: u64, trigger: Trigger) -> Plan {
-    let mut plan = Plan::new().by_chance(seed, 1_000_000 / ONE_OF).in_loops();
+    let mut plan = Plan::new().by_chance(seed, 1_000_000 / ONE_OF);
     for site in Site::ALL {
         for &(fault, effect) in site.faults() {
             // KERNEL: a send that finds no room is followed by an edge when there is room; one that fails for no
@@ -90,21 +90,29 @@ fn ask(address: &Address, kind: u64) -> u64 {
     ended
 }
 
+/// No connection has ended in another way than it may.
+fn judge(metrics: &LoopMetrics) {
+    let ClosedBy { panicked, idle_expired, read_expired, write_expired, drain_expired, detached, .. } =
+        metrics.closed_by.snapshot();
+    let wrong = [panicked, idle_expired, read_expired, write_expired, drain_expired, detached];
+    assert_eq!(wrong, [0; 6], "{}", metrics.snapshot());
+}
+
 /// A server under traffic, with the faults of this seed. Answers how many connections have ended by them.
 fn run(seed: u64) -> u64 {
     eprintln!("LINKPOLL_FAULT_SEED={seed}");
     let before = descriptors();
     let trigger = if seed.is_multiple_of(2) { Trigger::Level } else { Trigger::Edge };
-    let accept = match seed / 2 % 3 {
+    let accept = match seed % 3 {
         0 => Accept::EachLoop,
         1 => Accept::OneLoop(Placement::RoundRobin),
         _ => Accept::OneLoop(Placement::LeastConnections),
     };
-    let (handles, _) = channel();
-    let (tell_end, ends) = channel();
+    let kind = KINDS[usize::try_from(seed / 2 % 4).expect("an index")];
+    let (alive, over) = channel();
     let options = LoopOptions { linger_limit: Duration::from_millis(20), ..LoopOptions::default() };
     let builder = Server::builder().loops(2).trigger(trigger).accept(accept).options(options);
-    let server = builder.bind(&any_port(), actors(handles, tell_end)).expect("a server");
+    let server = serve(kind, &builder, alive).expect("a server");
 
     let injected = plan(seed, trigger).inject();
     let address = server.address();
@@ -122,26 +130,20 @@ fn run(seed: u64) -> u64 {
     let mut client = Client::connect(address).expect("somebody listens");
     client.echo(&payload(seed, 100_000)).expect("the server is as good as new");
     drop(client);
+    until("it is gone, too", || metrics().all(|metrics| metrics.connections() == 0));
+    metrics().for_each(|metrics| judge(metrics));
     server.stopper().stop();
     server.join().expect("no loop is broken");
-    for why in &ends {
-        let known = matches!(
-            &why,
-            CloseReason::PeerEnded
-                | CloseReason::Finished
-                | CloseReason::Aborted(_)
-                | CloseReason::Stopped
-                | CloseReason::Broken(_)
-        );
-        assert!(known, "{why}");
-    }
-    assert_eq!((descriptors(), loops()), (before, 0), "descriptors and loops that are left");
+    assert_eq!(over.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected), "{kind:?}: threads go on");
+    until("the threads of a pool end", || loops() == 0);
+    assert_eq!(descriptors(), before, "{kind:?}: descriptors that are left");
     ended
 }
 
 /// With every fortieth call failing by chance, whatever is answered is right byte by byte, every connection that
-/// ends does so for a reason, and nothing is left behind. Runs one seed after another for `LINKPOLL_FAULT_SECONDS`
-/// (default: 3), or the one of `LINKPOLL_FAULT_SEED`.
+/// ends does so for a reason, and nothing is left behind: whether a handler answers, a service on the loop or in a pool,
+/// or threads with streams. Runs one seed after another for `LINKPOLL_FAULT_SECONDS` (default: 3), or the one of
+/// `LINKPOLL_FAULT_SEED`.
 #[test]
 fn traffic_survives_faults_by_chance() {
     isolated(module_path!(), "traffic_survives_faults_by_chance", || {
@@ -152,8 +154,8 @@ fn traffic_survives_faults_by_chance() {
         let limit = Duration::from_secs(variable("LINKPOLL_FAULT_SECONDS").unwrap_or(3));
         let (begun, first) = (Instant::now(), fresh_seed());
         let (mut seeds, mut ended) = (0, 0);
-        // Both triggers and every way of accepting, at the least.
-        while seeds < 6 || begun.elapsed() < limit {
+        // At the least, all kinds with both triggers, and every way of accepting.
+        while seeds < 8 || begun.elapsed() < limit {
             ended += run(first + seeds);
             seeds += 1;
         }

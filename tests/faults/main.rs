@@ -8,6 +8,7 @@ mod chance;
 mod client;
 mod detaching;
 mod dialling;
+mod echoing;
 mod kills;
 mod matrix;
 mod memory;
