@@ -16,8 +16,12 @@ use linkpoll::driver::{Caps, Detached, Driver, Event, Key, SystemCalls, Token};
 use linkpoll::net::Address;
 use linkpoll::sync::{Arc, Bell};
 
+#[cfg(feature = "batch")]
+use crate::batch::{self, Batched};
 #[cfg(feature = "uring")]
 use crate::uring::{Uring, UringOptions};
+#[cfg(feature = "zerocopy")]
+use crate::zerocopy::{self, ZerocopyEpoll, ZerocopyOptions};
 
 /// A way of moving bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +29,18 @@ use crate::uring::{Uring, UringOptions};
 pub enum Transport {
     /// Readiness through epoll.
     Epoll,
+    /// Epoll, with batches of calls by io_uring.
+    #[cfg(feature = "batch")]
+    BatchUring,
+    /// Epoll, with batches of calls by Linux AIO.
+    #[cfg(feature = "batch")]
+    BatchAio,
     /// Completions of io_uring.
     #[cfg(feature = "uring")]
     Uring,
+    /// Epoll, with large sends by reference.
+    #[cfg(feature = "zerocopy")]
+    Zerocopy,
 }
 
 /// What all drivers have in common.
@@ -49,8 +62,14 @@ impl Transport {
     /// All that this build knows.
     pub const ALL: &[Self] = &[
         Self::Epoll,
+        #[cfg(feature = "batch")]
+        Self::BatchUring,
+        #[cfg(feature = "batch")]
+        Self::BatchAio,
         #[cfg(feature = "uring")]
         Self::Uring,
+        #[cfg(feature = "zerocopy")]
+        Self::Zerocopy,
     ];
 
     /// Its name, as in `lab serve --transport`.
@@ -58,8 +77,14 @@ impl Transport {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Epoll => "epoll",
+            #[cfg(feature = "batch")]
+            Self::BatchUring => "batch-uring",
+            #[cfg(feature = "batch")]
+            Self::BatchAio => "batch-aio",
             #[cfg(feature = "uring")]
             Self::Uring => "uring",
+            #[cfg(feature = "zerocopy")]
+            Self::Zerocopy => "zerocopy",
         }
     }
 
@@ -69,12 +94,17 @@ impl Transport {
     /// When the system does not allow it; see each driver.
     pub fn driver(self, options: &DriverOptions) -> io::Result<AnyDriver> {
         let DriverOptions { memory, trigger } = *options;
+        let epoll = EpollOptions { trigger, memory, ..Default::default() };
         Ok(match self {
-            Self::Epoll => {
-                AnyDriver::Epoll(Epoll::new(EpollOptions { trigger, memory, ..Default::default() })?)
-            }
+            Self::Epoll => AnyDriver::Epoll(Epoll::new(epoll)?),
+            #[cfg(feature = "batch")]
+            Self::BatchUring => AnyDriver::BatchUring(batch::driver(epoll, batch::LARGEST_BATCH)?),
+            #[cfg(feature = "batch")]
+            Self::BatchAio => AnyDriver::BatchAio(batch::driver(epoll, batch::LARGEST_BATCH)?),
             #[cfg(feature = "uring")]
             Self::Uring => AnyDriver::Uring(Uring::new(UringOptions { memory, ..Default::default() })?),
+            #[cfg(feature = "zerocopy")]
+            Self::Zerocopy => AnyDriver::Zerocopy(zerocopy::driver(epoll, ZerocopyOptions::default())?),
         })
     }
 
@@ -136,16 +166,25 @@ fn choose_by(wanted: &[Transport], probe: impl Fn(Transport) -> io::Result<()>) 
 /// Any of the drivers. All of them have the same sockets, so connections may go from one to another.
 #[derive(Debug)]
 #[non_exhaustive]
-#[cfg_attr(
-    feature = "uring",
-    expect(clippy::large_enum_variant, reason = "there is one for each loop, and it stays where it is")
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each loop, and it stays where it is; it depends on the features which is large"
 )]
 pub enum AnyDriver {
     /// Readiness through epoll.
     Epoll(Epoll),
+    /// Epoll, with batches of calls by io_uring.
+    #[cfg(feature = "batch")]
+    BatchUring(Epoll<Batched<batch::Uring>>),
+    /// Epoll, with batches of calls by Linux AIO.
+    #[cfg(feature = "batch")]
+    BatchAio(Epoll<Batched<batch::Aio>>),
     /// Completions of io_uring.
     #[cfg(feature = "uring")]
     Uring(Uring),
+    /// Epoll, with large sends by reference.
+    #[cfg(feature = "zerocopy")]
+    Zerocopy(ZerocopyEpoll),
 }
 
 /// Calls the driver that it is.
@@ -153,8 +192,14 @@ macro_rules! each {
     ($self:expr, $driver:ident => $call:expr) => {
         match $self {
             AnyDriver::Epoll($driver) => $call,
+            #[cfg(feature = "batch")]
+            AnyDriver::BatchUring($driver) => $call,
+            #[cfg(feature = "batch")]
+            AnyDriver::BatchAio($driver) => $call,
             #[cfg(feature = "uring")]
             AnyDriver::Uring($driver) => $call,
+            #[cfg(feature = "zerocopy")]
+            AnyDriver::Zerocopy($driver) => $call,
         }
     };
 }

@@ -10,7 +10,11 @@
 //! ```
 
 mod any;
+#[cfg(feature = "batch")]
+pub mod batch;
 #[cfg(feature = "uring")]
 pub mod uring;
+#[cfg(feature = "zerocopy")]
+pub mod zerocopy;
 
 pub use any::{AnyDriver, Choice, DriverOptions, Transport, choose};

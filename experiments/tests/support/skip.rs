@@ -8,7 +8,8 @@ pub(crate) fn skip(name: &str, reason: &str) {
     let line = format!("SKIP: {name}: {reason}");
     println!("{line}");
     if let Some(path) = std::env::var_os("LINKPOLL_SKIPS") {
-        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        writeln!(file, "{line}").unwrap();
+        let mut file =
+            OpenOptions::new().append(true).create(true).open(path).expect("the record can be opened");
+        writeln!(file, "{line}").expect("the record can be written");
     }
 }

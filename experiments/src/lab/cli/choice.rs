@@ -10,17 +10,32 @@ use clap::ValueEnum;
 pub(crate) enum Transport {
     /// Readiness through epoll
     Epoll,
+    /// Epoll, and io_uring as one call for many connections
+    #[cfg(feature = "batch")]
+    BatchUring,
+    /// Epoll, and Linux AIO as one call for many connections
+    #[cfg(feature = "batch")]
+    BatchAio,
     /// Completions of io_uring
     #[cfg(feature = "uring")]
     Uring,
+    /// Epoll, and large replies by reference (MSG_ZEROCOPY)
+    #[cfg(feature = "zerocopy")]
+    Zerocopy,
 }
 
 impl From<Transport> for linkpoll_experiments::Transport {
     fn from(transport: Transport) -> Self {
         match transport {
             Transport::Epoll => Self::Epoll,
+            #[cfg(feature = "batch")]
+            Transport::BatchUring => Self::BatchUring,
+            #[cfg(feature = "batch")]
+            Transport::BatchAio => Self::BatchAio,
             #[cfg(feature = "uring")]
             Transport::Uring => Self::Uring,
+            #[cfg(feature = "zerocopy")]
+            Transport::Zerocopy => Self::Zerocopy,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here is an error: what is missing is an answer. Every attempt undoes itself.
 
 mod aio;
+mod driver;
 mod event;
 mod limit;
 mod memory;
@@ -89,6 +90,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<(), LabError> {
 
 fn examine() -> Vec<Finding> {
     let parts = [
+        driver::examine(),
         event::examine(),
         uring::examine(),
         zerocopy::examine(),

@@ -36,17 +36,7 @@ pub(super) fn examine() -> Vec<Finding> {
         }),
         opcodes(),
         Finding::tried("io_uring multishot receive", multishot_receive()),
-        #[cfg(feature = "uring")]
-        driver(),
     ]
-}
-
-/// All that the uring driver needs, under whatever filter this process runs.
-#[cfg(feature = "uring")]
-fn driver() -> Finding {
-    let probe = linkpoll_experiments::Transport::Uring.probe();
-    let outcome = probe.map(|()| "serves: lab serve --transport uring".to_string());
-    Finding::tried("driver uring", outcome.map_err(|error| errno(&error)))
 }
 
 fn set_up(capability: &'static str, choose: impl FnOnce(&mut Builder)) -> Finding {

@@ -1,0 +1,94 @@
+//! Sending by reference over real sockets: what is lent, what comes back, and that memory never gets into other hands
+//! before.
+//!
+//! Over plain loopback the kernel copies when it delivers, and says so; until then it really reads from our pages, so it
+//! is a bed for safety. Where a program of the express data path sits on the receiving interface, pages are lent all the
+//! way. See `bed.rs`.
+#![cfg(feature = "zerocopy")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod bed;
+mod ending;
+mod lending;
+mod refusing;
+#[path = "../support/skip.rs"]
+mod skip;
+mod way;
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use linkpoll::buffer::{Chain, Segment};
+use linkpoll::driver::epoll::{EpollOptions, Socket};
+use linkpoll::driver::{Driver as _, Event, Key, Lending, Token};
+use linkpoll::net::Address;
+use linkpoll_conformance::{Bed, Peer, Rig, pattern};
+use linkpoll_experiments::zerocopy::{self, LendingStats, ZerocopyEpoll, ZerocopyOptions};
+
+/// Longer than any of this takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough to notice what must not happen.
+const MOMENT: Duration = Duration::from_millis(60);
+const LARGE: usize = 64 << 10;
+
+/// Drivers that lend what is large.
+struct Lender(ZerocopyOptions);
+
+impl Default for Lender {
+    fn default() -> Self {
+        Self(ZerocopyOptions { patience: Duration::from_millis(300), ..ZerocopyOptions::default() })
+    }
+}
+
+impl Bed for Lender {
+    type Driver = ZerocopyEpoll;
+
+    fn driver(&self, memory: usize) -> ZerocopyEpoll {
+        let options = EpollOptions { memory, ..EpollOptions::default() };
+        zerocopy::driver(options, self.0).expect("an epoll instance can be had")
+    }
+
+    fn socket(&self, fd: OwnedFd, peer: Address) -> Socket {
+        Socket { fd, peer: Box::new(peer) }
+    }
+
+    /// In a block of its own.
+    fn piece(&self, driver: &mut ZerocopyEpoll, key: Key, piece: Segment) -> Segment {
+        let mut tail = driver.alloc_send(key, piece.len()).expect("the pool has a block");
+        tail.spare()[..piece.len()].copy_from_slice(&piece);
+        tail.commit(piece.len())
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+}
+
+type LendingRig<'a> = Rig<'a, Lender>;
+
+fn stats(rig: &mut LendingRig<'_>) -> linkpoll::sync::Arc<LendingStats> {
+    rig.driver.path().stats()
+}
+
+fn piece(from: usize, n: usize) -> Chain {
+    Segment::from(pattern(from, n)).into()
+}
+
+/// Overwrites every byte that the pool is ready to give to somebody else.
+fn scribble(rig: &mut LendingRig<'_>, key: Key) {
+    let mut blocks = Vec::new();
+    while blocks.len() < 40
+        && let Ok(mut tail) = rig.driver.alloc_send(key, LARGE)
+    {
+        tail.spare().fill(b'!');
+        blocks.push(tail);
+    }
+}
+
+/// Reads on a thread of its own.
+fn reads(mut peer: Peer, n: usize) -> std::thread::JoinHandle<(Peer, Vec<u8>)> {
+    std::thread::spawn(move || {
+        let bytes = peer.read(n);
+        (peer, bytes)
+    })
+}

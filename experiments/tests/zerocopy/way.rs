@@ -1,0 +1,125 @@
+//! The way of lent pages: copied on delivery, lent all the way, or lost and sent again.
+#![expect(unsafe_code, reason = "an option of the socket is set by address")]
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd as _};
+
+use nix::sched::{CloneFlags, setns};
+
+use super::bed::{LOOPBACK, Mode, Verdict, Xdp, ip};
+use super::*;
+
+pub(crate) fn set_lending(fd: &OwnedFd) {
+    let one: libc::c_int = 1;
+    // SAFETY: the pointer is to an integer that outlives the call, and 4 is its size.
+    let result = unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ZEROCOPY, (&raw const one).cast(), 4)
+    };
+    assert_eq!(result, 0, "TCP can lend");
+}
+
+/// Sends large pieces to a peer that reads, and expects all of them to have been lent.
+fn all_is_lent(rig: &mut LendingRig<'_>, key: Key, mut peer: Peer) {
+    let stats = stats(rig);
+    const ROUNDS: usize = 20;
+    let reader = std::thread::spawn(move || peer.read(ROUNDS * LARGE));
+    let mut released = Vec::new();
+    for round in 0..ROUNDS {
+        let chain = piece(round * LARGE, LARGE);
+        let segment = chain.segments().next().unwrap().clone();
+        let laid = Lender::default().piece(&mut rig.driver, key, segment);
+        rig.driver.send(key, laid.into(), Some(Token(round as u64)));
+        while !released.iter().any(|(token, _)| *token == round as u64) {
+            rig.driver.wait(Some(Duration::from_millis(50))).unwrap();
+            while let Some(event) = rig.driver.next() {
+                if let Event::Released(token, lending) = event {
+                    released.push((token.0, lending));
+                }
+            }
+        }
+    }
+    assert!(reader.join().unwrap() == pattern(0, ROUNDS * LARGE), "other bytes");
+    assert!(released.iter().all(|(_, lending)| *lending == Lending::Lent), "{released:?}");
+    assert_eq!((stats.copied.get(), stats.copied_bytes.get()), (0, 0), "{stats:?}");
+    // A small rest of a piece, for all of which there was no room, is copied.
+    assert!(stats.lent_bytes.get() > (ROUNDS * LARGE * 9 / 10) as u64, "{stats:?}");
+    assert_eq!(stats.lent_now(), 0);
+}
+
+/// Loopback with a program on it, in a namespace: pages are lent all the way.
+#[test]
+fn with_a_program_on_loopback_pages_are_lent() {
+    let prepare = || {
+        bed::namespace()?;
+        Xdp::attach(LOOPBACK, Mode::Generic, Verdict::Pass)
+    };
+    bed::on("with_a_program_on_loopback_pages_are_lent", prepare, |_xdp| {
+        let lender = Lender::default();
+        let mut rig = Rig::new(&lender);
+        let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+        all_is_lent(&mut rig, key, peer);
+        rig.finish();
+    });
+}
+
+/// Two namespaces, a pair of interfaces, and a program in the driver of the receiving one, which plays the network card.
+#[test]
+fn with_a_program_in_the_driver_pages_are_lent() {
+    const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+    const FAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+    let prepare = || {
+        bed::namespace()?;
+        let far = bed::namespace_file()?;
+        bed::namespace()?;
+        let near = bed::namespace_file()?;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), far.as_raw_fd());
+        ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", &path])?;
+        ip(&["addr", "add", &format!("{NEAR}/24"), "dev", "near"])?;
+        ip(&["link", "set", "near", "up"])?;
+        setns(far.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        ip(&["addr", "add", &format!("{FAR}/24"), "dev", "far"])?;
+        ip(&["link", "set", "far", "up"])?;
+        let xdp = Xdp::attach(nix::net::if_::if_nametoindex("far")?, Mode::Native, Verdict::Pass)?;
+        let listener = TcpListener::bind((FAR, 0))?;
+        setns(near.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        Ok((xdp, listener, far))
+    };
+    bed::on("with_a_program_in_the_driver_pages_are_lent", prepare, |(_xdp, listener, _far)| {
+        let lender = Lender::default();
+        let mut rig = Rig::new(&lender);
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let peer = Peer::new(listener.accept().unwrap().0, PATIENCE);
+        let key = rig.key();
+        let address = Address::Tcp(SocketAddr::from((FAR, 0)));
+        rig.driver.attach(key, lender.socket(stream.into(), address)).unwrap();
+        all_is_lent(&mut rig, key, peer);
+        rig.finish();
+    });
+}
+
+/// Packets that are lost: their memory stays lent until they were sent again and arrived.
+#[test]
+fn memory_of_lost_packets_stays_lent() {
+    let prepare = || {
+        bed::namespace()?;
+        // Whether a program can be attached at all.
+        Xdp::attach(LOOPBACK, Mode::Generic, Verdict::Pass).map(drop)
+    };
+    bed::on("memory_of_lost_packets_stays_lent", prepare, |()| {
+        let lender = Lender::default();
+        let mut rig = Rig::new(&lender);
+        let stats = stats(&mut rig);
+        let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+        let hole = Xdp::attach(LOOPBACK, Mode::Generic, Verdict::Drop).unwrap();
+        rig.send_chain(key, piece(0, LARGE), Some(1));
+        rig.linger(MOMENT * 4);
+        assert_eq!((stats.lent_now(), rig.tokens.len()), (LARGE as u64, 1), "{stats:?}");
+        scribble(&mut rig, key);
+        drop(hole);
+        let reader = reads(peer, LARGE);
+        rig.until("the memory is back", |rig| rig.tokens.is_empty());
+        assert!(reader.join().unwrap().1 == pattern(0, LARGE), "bytes of somebody else");
+        rig.finish();
+    });
+}
