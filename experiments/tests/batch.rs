@@ -1,6 +1,7 @@
 //! Batched system calls over real sockets: how many there are, and what becomes of each entry of a batch.
 #![cfg(feature = "batch")]
 
+#[expect(dead_code, reason = "of a process that is watched; here the process is this one")]
 mod kernel;
 #[path = "support/skip.rs"]
 mod skip;

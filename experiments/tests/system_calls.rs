@@ -12,8 +12,7 @@ mod kernel;
 mod skip;
 mod support;
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::OnceLock;
 
@@ -34,23 +33,6 @@ const WAIT: [libc::c_long; 3] = [libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, 
 /// Calls of the loop in a window, in the order wait, receive, send, other.
 type Calls = [u64; 4];
 
-/// The threads of a process, each with its name.
-fn threads(process: u32) -> Vec<(i32, String)> {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("the process lives");
-    let thread = |task: io::Result<fs::DirEntry>| {
-        let path = task.ok()?.path();
-        let name = fs::read_to_string(path.join("comm")).ok()?;
-        Some((path.file_name()?.to_str()?.parse().ok()?, name.trim().to_string()))
-    };
-    tasks.filter_map(thread).collect()
-}
-
-/// Whether a thread of a process is asleep in the kernel.
-fn sleeps(process: u32, thread: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/task/{thread}/stat")).expect("the thread lives");
-    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
-}
-
 /// The kernel's view of a server with one loop.
 struct Watch {
     process: u32,
@@ -64,10 +46,10 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(server: &Server, tracepoint: u64) -> io::Result<Self> {
+    fn start(server: &Server, tracepoint: u64) -> std::io::Result<Self> {
         let process = server.child.id();
         let open = |thread, numbers: &[_]| Counter::open(tracepoint, thread, numbers);
-        let threads = threads(process);
+        let threads = kernel::threads(process);
         let named = |wanted: &str| threads.iter().find(|(_, name)| name == wanted).unwrap().0;
         let (event_loop, control) = (named("linkpoll-0"), named("control"));
         let others = threads.iter().map(|(thread, _)| *thread);
@@ -98,7 +80,7 @@ impl Watch {
     fn rest(&mut self) {
         let mut before = None;
         eventually("the loop rests", || {
-            let asleep = sleeps(self.process, self.event_loop);
+            let asleep = kernel::sleeps(self.process, self.event_loop);
             let now = Some(self.calls()).filter(|_| asleep);
             let rests = now.is_some() && now == before;
             before = now;
@@ -110,7 +92,7 @@ impl Watch {
     fn calls_of_others(&mut self) -> (u64, u64) {
         eventually("all other threads sleep", || {
             let mut all = self.others.iter().chain([&self.control]);
-            all.all(|thread| sleeps(self.process, *thread))
+            all.all(|thread| kernel::sleeps(self.process, *thread))
         });
         (self.of_control.read(), self.of_others.iter_mut().map(Counter::read).sum())
     }

@@ -89,3 +89,20 @@ impl Counter {
         u64::from_ne_bytes(count)
     }
 }
+
+/// The threads of a process, each with its name.
+pub(crate) fn threads(process: u32) -> Vec<(i32, String)> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("the process lives");
+    let thread = |task: io::Result<fs::DirEntry>| {
+        let path = task.ok()?.path();
+        let name = fs::read_to_string(path.join("comm")).ok()?;
+        Some((path.file_name()?.to_str()?.parse().ok()?, name.trim().to_string()))
+    };
+    tasks.filter_map(thread).collect()
+}
+
+/// Whether a thread of a process is asleep in the kernel.
+pub(crate) fn sleeps(process: u32, thread: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/task/{thread}/stat")).expect("the thread lives");
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
+}
