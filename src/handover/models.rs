@@ -315,8 +315,9 @@ fn news_wake_whoever_waits_in_a_slot() {
 ///
 /// From the second on the waiter sleeps on that one alone; the first may be taken out while the second is to be put
 /// in. Absent: news that come again (H-9).
-/// Kills: fence F3 or F4 SeqCst -> AcqRel; Acquire of `take_back`'s failure -> Relaxed; a `register` that does nothing
-/// in `WAKING`.
+/// Not killed: a `register` that does nothing in `WAKING`, because loom shows fresh news to whoever has yielded there. The
+/// test of the slot kills it.
+/// Kills: fence F3 or F4 SeqCst -> AcqRel; Acquire of `take_back`'s failure -> Relaxed.
 #[test]
 fn the_last_waker_in_a_slot_is_woken() {
     model("handover-slot-wakers", Bound::Exhaustive, || {

@@ -133,3 +133,33 @@ impl fmt::Debug for WakerSlot {
         f.debug_struct("WakerSlot").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc as WakerArc;
+
+    use super::*;
+
+    struct Tally(AtomicUsize);
+
+    impl std::task::Wake for Tally {
+        fn wake(self: WakerArc<Self>) {
+            // ORDERING: Relaxed: one thread.
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Who comes while the other side is waking has news, and may not see them yet: its waker is woken at once, and does
+    /// not stay in the slot.
+    #[test]
+    #[cfg_attr(linkpoll_loom, ignore = "no model")]
+    fn who_comes_while_another_is_woken_is_woken() {
+        let slot = WakerSlot::new();
+        let tally = WakerArc::new(Tally(AtomicUsize::new(0)));
+        // ORDERING: Relaxed: one thread, here and below.
+        slot.state.swap(WAKING, Ordering::Relaxed);
+        slot.register(&WakerArc::clone(&tally).into());
+        assert_eq!((tally.0.load(Ordering::Relaxed), WakerArc::strong_count(&tally)), (1, 1));
+        assert_eq!(slot.state.load(Ordering::Relaxed), WAKING, "the slot is still the other side's");
+    }
+}

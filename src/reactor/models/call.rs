@@ -72,7 +72,7 @@ fn every_call_gets_its_own_reply_when_wakes_coalesce() {
 /// The loop was stopped; it drains, closes the connection, ends and is dropped while the caller counts, puts its request
 /// in and wakes; or all of it is over when the caller comes. A call that is neither found nor given back is a deadlock.
 /// Absent: when the stop is noticed (L-4); a second call (C-1).
-/// Kills: Acquire of the queue's `close` -> Relaxed; a handler that leaves its queue open.
+/// Kills: Acquire of the queue's `close` -> Relaxed; a handler that leaves its queue open when it drains.
 #[test]
 fn a_call_that_meets_the_end_ends_once() {
     model("client-call-and-stop", Bound::Preemptions(4), || {
@@ -86,6 +86,33 @@ fn a_call_that_meets_the_end_ends_once() {
         assert!(it.reactor.driver.slots.is_empty());
         drop(it);
         match caller.join().unwrap().wait() {
+            Ok(number) => assert_eq!(number, 5),
+            Err(CallError::Closed(_) | CallError::NotSent) => {}
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(client.calls(), 0);
+    });
+}
+
+/// C-8: a call that meets the loss of its connection at any moment ends once, while the loop goes on.
+///
+/// The connection was aborted; the loop closes it and turns no more, while the caller counts, puts its request in, wakes
+/// and sleeps. Nothing but the handler's own end closes the queue here. A call that stays in it is a deadlock. Absent: the
+/// loop's end (C-2).
+/// Kills: no ordering that C-2 does not, but a handler that takes what is in its queue at the end, and leaves it open.
+#[test]
+fn a_call_that_meets_the_loss_of_its_connection_ends_once() {
+    model("client-call-and-loss", Bound::Preemptions(3), || {
+        let (mut it, client) = connected();
+        client.handle().abort();
+        let caller = {
+            let client = client.clone();
+            thread::spawn(move || client.call(5).wait())
+        };
+        while !it.reactor.slots.is_empty() {
+            assert_eq!(it.turn(), Turn::Continue);
+        }
+        match caller.join().unwrap() {
             Ok(number) => assert_eq!(number, 5),
             Err(CallError::Closed(_) | CallError::NotSent) => {}
             Err(other) => panic!("{other}"),
