@@ -121,8 +121,27 @@ impl<C: Codec> Desk<C> {
         self.right = Right::Lost(tag);
     }
 
+    /// Whether an answer to the call that has begun may be written at once.
+    #[inline(always)]
+    pub(super) fn is_free(&self) -> bool {
+        self.window.is_clear() && self.failure.is_none()
+    }
+
+    /// The call that has begun is answered at once, and [nothing](Self::is_free) is in the answer's way.
+    #[inline(always)] // as `Reply::send`
+    pub(super) fn write_out(&mut self, tag: C::Tag, out: C::Out, output: &mut SegmentWriter) {
+        self.right = Right::Used;
+        if let Err(error) = C::put(tag, out, output) {
+            self.fail(error);
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, error: HandlerError) {
+        self.failure = Some(Failure::Put(error));
+    }
+
     /// The call that has begun is answered at once.
-    #[inline(always)] // an answer that goes through memory stalls, see `Chain::push`
     pub(super) fn pass(&mut self, tag: C::Tag, answer: Answer<C>, output: &mut SegmentWriter) {
         self.right = Right::Used;
         if self.window.is_clear() {
@@ -180,7 +199,6 @@ impl<C: Codec> Desk<C> {
         }
     }
 
-    #[inline(always)] // an answer that goes through memory stalls, see `Chain::push`
     fn write(&mut self, tag: C::Tag, answer: Answer<C>, output: &mut SegmentWriter) {
         if self.failure.is_some() {
             return;
@@ -188,7 +206,7 @@ impl<C: Codec> Desk<C> {
         match answer {
             Ok(out) => {
                 if let Err(error) = C::put(tag, out, output) {
-                    self.failure = Some(Failure::Put(error));
+                    self.fail(error);
                 }
             }
             Err(why) => self.write_none(&tag, why, output),

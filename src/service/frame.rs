@@ -196,7 +196,7 @@ impl Codec for Frame {
         Ok(prefix::cut_run(input, parse, each)?)
     }
 
-    #[inline(always)] // a chain that goes through memory stalls, see `Chain::push`
+    #[inline]
     fn put((): (), out: Chain, to: &mut SegmentWriter) -> Result<(), HandlerError> {
         to.write(&length_of(out.len())?.to_be_bytes())?;
         Ok(to.append_chain(out)?)

@@ -18,7 +18,7 @@ pub trait Service<C: Codec>: Send + Sync + 'static {
 }
 
 impl<C: Codec, F: Fn(C::In, Reply<'_, C>) + Send + Sync + 'static> Service<C> for F {
-    #[inline]
+    #[inline(always)]
     fn call(&self, message: C::In, reply: Reply<'_, C>) {
         self(message, reply);
     }

@@ -60,7 +60,7 @@ impl Codec for TaggedFrame {
         Ok(prefix::cut_run(input, |header| self.parse(header), each)?)
     }
 
-    #[inline(always)] // a chain that goes through memory stalls, see `Chain::push`
+    #[inline]
     fn put(tag: u64, out: Chain, to: &mut SegmentWriter) -> Result<(), HandlerError> {
         let mut header = [0; HEADER];
         let (length, rest) = header.split_at_mut(4);

@@ -1,7 +1,7 @@
 //! Models of the reference count.
 
 use super::{join, reader, written};
-use crate::buffer::{Segment, Tail};
+use crate::buffer::{BlockPool, Lender, PoolOptions, Segment, SegmentWriter, Tail};
 use crate::sync::model::{Bound, model};
 use crate::sync::{Arc, AtomicUsize, Ordering, thread};
 
@@ -110,5 +110,52 @@ fn a_segment_is_unique_only_when_alone() {
         }
         assert_eq!(*segment, [9, 2]);
         join([holder]);
+    });
+}
+
+/// B-27: views whose references were added in a row count as one each, and what is left of the row is given back.
+///
+/// A lender cuts three views off one block, in two rows, of which the last is longer than needed. Two of them are read
+/// and dropped on other threads, while the whole, the lender and the third go here, so that any of them may be the
+/// last. Absent: references that are given up in a row (B-28).
+/// Kills: Release of the decrement -> Relaxed; the Acquire fence behind it -> none; Acquire of `has_only` -> Relaxed.
+#[test]
+fn views_cut_in_a_row_count_as_one_each() {
+    model("buffer-count-lender", Bound::Preemptions(3), || {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let segment = Segment::from_owner(Owner { bytes: [1, 2], drops: Arc::clone(&drops) });
+        let mut lender = Lender::default();
+        let readers =
+            [reader(lender.slice(&segment, 0..1, 2), &[1]), reader(lender.slice(&segment, 1..2, 2), &[2])];
+        let third = lender.slice(&segment, 0..2, 2);
+        drop(segment);
+        drop(lender);
+        assert_eq!(*third, [1, 2]);
+        drop(third);
+        join(readers);
+        // ORDERING: Relaxed: the readers have ended.
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// B-28: segments that a writer has copied are let go of together, once, and not before their bytes were read.
+///
+/// Two short segments of one block are copied into a writer's own, while a third is read on another thread; then the
+/// writer's bytes are taken, which lets go of both. Absent: other blocks in between, which end a row.
+/// Kills: Release of the decrement -> Relaxed; the Acquire fence behind it -> none; Acquire of `has_only` -> Relaxed.
+#[test]
+fn segments_copied_by_a_writer_are_let_go_of_together() {
+    model("buffer-count-spent", Bound::Preemptions(3), || {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let mut segment = Segment::from_owner(Owner { bytes: [1, 2], drops: Arc::clone(&drops) });
+        let mut writer = SegmentWriter::new(BlockPool::new(PoolOptions::default()));
+        let readers = [0, 1].map(|_| reader(segment.clone(), &[1, 2]));
+        let first = segment.split_to(1);
+        writer.append(first).unwrap();
+        writer.append(segment).unwrap();
+        assert_eq!(writer.take().unwrap().len(), 2);
+        join(readers);
+        // ORDERING: Relaxed: the readers have ended.
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
     });
 }
