@@ -5,6 +5,7 @@ pub mod conn;
 pub mod driver;
 pub mod handover;
 pub mod net;
+mod panics;
 pub mod reactor;
 pub mod service;
 pub mod stream;

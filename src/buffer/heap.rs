@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use super::{AllocError, Block, Header, Origin};
+use crate::panics;
 
 static HEAP: Origin = Origin { name: "heap", writable: true, exchange_pages: None, release: release_heap };
 
@@ -79,9 +80,9 @@ impl<T: Send + 'static> Foreign<T> {
         // SAFETY: `adopt` made the header as the first field of a leaked box (repr(C)) of this very type.
         let block = unsafe { Box::from_raw(header.cast::<ForeignBlock<T>>().as_ptr()) };
         // An owner that panics does so wherever its last bytes are let go, which may be a loop that has just sent
-        // them for somebody else. It has been reported then; what it carried may panic when it is dropped.
+        // them for somebody else. It has been reported then.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(block))) {
-            std::mem::forget(payload);
+            panics::discard(payload);
         }
     }
 }

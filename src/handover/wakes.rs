@@ -7,15 +7,16 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use crate::panics;
+
 /// So many are woken at once, so that the first need not wait for the last of very many.
 const MANY: usize = 64;
 
 /// Wakes, and comes back whatever becomes of it. A waker is code of the one who waits: that it panics must not keep a loop
-/// from its other connections, nor the news from others who wait for them. The panic has been reported then; what it
-/// carried is leaked, because it may panic again when it is dropped.
+/// from its other connections, nor the news from others who wait for them. The panic has been reported then.
 pub(super) fn wake(waker: Waker) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        std::mem::forget(payload);
+        panics::discard(payload);
     }
 }
 

@@ -1,12 +1,12 @@
 //! Calls of handlers, and what follows from them.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
 use super::stop::Level;
 use crate::conn::{Act, CloseReason, Hold, Phase};
 use crate::driver::{Driver, Key};
+use crate::panics;
 use crate::service::{Flow, Handler, Io};
 use crate::trace::event;
 
@@ -133,7 +133,7 @@ impl<D: Driver> Reactor<D> {
             Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
             Ok(flow) => Some(flow),
             Err(payload) => {
-                drop_payload(payload);
+                panics::discard(payload);
                 self.metrics.panics.add(1);
                 event!(ERROR, ?key, "a handler panicked");
                 return self.give_up(key, CloseReason::Panicked);
@@ -275,18 +275,11 @@ impl<D: Driver> Reactor<D> {
         match catch_unwind(AssertUnwindSafe(|| run(self))) {
             Ok(result) => Some(result),
             Err(payload) => {
-                drop_payload(payload);
+                panics::discard(payload);
                 self.metrics.panics.add(1);
                 event!(ERROR, "a handler panicked while it was made or dropped");
                 None
             }
         }
-    }
-}
-
-/// Drops what a panic carried. Dropping it may panic too; what that panic carries is leaked.
-fn drop_payload(payload: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(second);
     }
 }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::WorkMetrics;
 use crate::handover::SleepSet;
+use crate::panics;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, Parker, Queue, ticks};
 
 /// Calls that take longer, in nanoseconds, are slow: about what it costs to wake a thread.
@@ -160,10 +161,7 @@ impl Shared {
             let started = since.unwrap_or_else(ticks);
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.run())) {
                 metrics.panics.add(1);
-                // Dropping what a panic carries may panic too; what that carries is leaked.
-                if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                    std::mem::forget(second);
-                }
+                panics::discard(payload);
             }
             let ended = ticks();
             self.took(ended.saturating_sub(started));

@@ -59,6 +59,10 @@ pub(crate) fn test(shell: &Shell, request: &Request) -> Result<String> {
 /// among them.
 pub(crate) fn asan(shell: &Shell, request: &Request) -> Result<String> {
     let host = cargo::host(shell)?;
+    // The examples are programs that a test runs; asked for tests alone, Cargo does not build them.
+    let mut examples = cargo(&["build", "-p", "linkpoll", "--examples"]);
+    sanitize(&mut examples, &host);
+    shell.run(examples, LIMIT)?;
     let mut command = cargo(&["test", "-p", "linkpoll", "--lib", "--tests", "--no-fail-fast"]);
     sanitize(&mut command, &host);
     command.env("ASAN_OPTIONS", "detect_leaks=1").args(&request.filters);
