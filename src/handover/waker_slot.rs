@@ -136,9 +136,9 @@ impl fmt::Debug for WakerSlot {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc as WakerArc;
 
     use super::*;
+    use crate::sync::WakerArc;
 
     struct Tally(AtomicUsize);
 
@@ -152,7 +152,6 @@ mod tests {
     /// Who comes while the other side is waking has news, and may not see them yet: its waker is woken at once, and does
     /// not stay in the slot.
     #[test]
-    #[cfg_attr(linkpoll_loom, ignore = "no model")]
     fn who_comes_while_another_is_woken_is_woken() {
         let slot = WakerSlot::new();
         let tally = WakerArc::new(Tally(AtomicUsize::new(0)));
