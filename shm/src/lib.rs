@@ -1,0 +1,7 @@
+//! Shared memory between processes of one host, as a transport of linkpoll.
+//!
+//! Each side owns the memory that it writes, and the other side maps it read-only: **no byte has two writers**. What the
+//! peer can still change is never a `&[u8]`: it is copied out once, and every index is copied, checked, and only then used.
+//! The first violation ends the session with a typed error.
+
+pub mod layout;
