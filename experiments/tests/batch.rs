@@ -21,7 +21,7 @@ use linkpoll_conformance::{isolated, pattern};
 use linkpoll_experiments::batch::{Aio, Batched, Engine, LARGEST_BATCH, Uring, driver};
 use nix::sys::socket::{setsockopt, sockopt};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connected pair: a peer that blocks, and a socket that does not.
 fn pair() -> (TcpStream, TcpStream) {

@@ -20,7 +20,7 @@ use linkpoll::net::Address;
 use linkpoll_experiments::{AnyDriver, DriverOptions, Transport};
 
 const CONNECTIONS: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One step of a script.
 #[derive(Clone, Copy, Debug)]

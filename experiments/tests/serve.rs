@@ -92,13 +92,18 @@ fn peers_that_never_read_stand_beside_a_load() {
     assert!((100_000..32 << 20).contains(&taken) && stalled["ended"] == 0, "{report}");
 }
 
+/// Waits until a load has its first replies.
+fn under_way(server: &mut Server) {
+    eventually("the load is under way", || server.stats()["requests"].as_u64().unwrap() > 1000);
+}
+
 #[test]
 fn a_signal_under_load_drains_and_ends_with_0() {
     for (connections, depth) in [("1", "1"), ("50", "4"), ("300", "1")] {
         let mut server = Server::serve(TCP, &[]);
-        let shape = ["--connections", connections, "--depth", depth, "--duration", "20s"];
+        let shape = ["--connections", connections, "--depth", depth, "--duration", "10m"];
         let load = server.load(&shape).spawn().unwrap();
-        eventually("the load is under way", || server.stats()["requests"].as_u64().unwrap() > 1000);
+        under_way(&mut server);
         server.signal(Signal::SIGTERM);
         assert_eq!(server.ended().code(), Some(0));
         let line = failure(&load.wait_with_output().unwrap(), 1);
@@ -108,9 +113,9 @@ fn a_signal_under_load_drains_and_ends_with_0() {
 
 #[test]
 fn a_server_killed_under_load_is_reported_by_the_load() {
-    let server = Server::serve(TCP, &[]);
-    let load = server.load(&["--connections", "50", "--depth", "4", "--duration", "20s"]).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    let mut server = Server::serve(TCP, &[]);
+    let load = server.load(&["--connections", "50", "--depth", "4", "--duration", "10m"]).spawn().unwrap();
+    under_way(&mut server);
     server.signal(Signal::SIGKILL);
     let line = failure(&load.wait_with_output().unwrap(), 1);
     assert!((1..=200).contains(&outstanding(&line)), "{line}");
@@ -235,6 +240,7 @@ fn a_server_without_descriptors_serves_who_it_has_and_goes_on_when_some_leave() 
             });
         };
         collect(&mut served, &mut waiting, 40);
+        // For as many as it wrongly serves beyond its limit.
         std::thread::sleep(Duration::from_millis(300));
         collect(&mut served, &mut waiting, 40);
         assert!(served.len() < 64, "{} of 200 with 64 descriptors", served.len());

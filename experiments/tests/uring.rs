@@ -22,7 +22,7 @@ use linkpoll_experiments::{Transport, choose};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use skip::skip;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn options() -> UringOptions {
     UringOptions { memory: 16 << 20, ..UringOptions::default() }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use linkpoll::net::Address;
 
 /// Longer than anything here takes, unless it never happens.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until something is so.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {

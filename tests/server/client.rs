@@ -14,7 +14,7 @@ use linkpoll::net::Address;
 use linkpoll::service::{Frame, Framed, Handler, HandlerError, Payload, Peer};
 
 /// Longer than anything here takes, unless it never happens.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn any_port() -> Address {
     Address::Tcp(([127, 0, 0, 1], 0).into())

@@ -122,6 +122,7 @@ fn a_chain_that_cannot_be_sent_says_how_much_was_taken() {
     assert!(handle.is_active());
     let mut large = handle.send(chain(vec![1; LARGE]));
     let behind = handle.send(chain(vec![2; 100]));
+    until("some of it is taken", || server.usage()[0].metrics.sent.get() > 0);
     assert!(large.wait_until(Instant::now() + Duration::from_millis(50)).is_none(), "nobody reads");
     handle.abort();
     let error = large.wait().expect_err("it was never taken whole");
@@ -142,9 +143,12 @@ fn a_full_connection_refuses_more() {
     let (server, told) = serve(goes_on, options);
     let (_client, handle) = connect(&server, &told);
     let receipts: Vec<_> = (0..64).map(|_| handle.send(chain(vec![1; 512 << 10]))).collect();
+    handle.wake();
+    // Commands are carried out in order: by now each was taken or refused.
+    assert!(matches!(next(&told), Told::Woken));
     let refused = receipts
         .into_iter()
-        .filter_map(|mut receipt| receipt.wait_until(Instant::now() + Duration::from_millis(20)))
+        .filter_map(|mut receipt| receipt.wait_until(Instant::now()))
         .filter(|it| it.is_err_and(|error| error.why == SendFailure::Full && error.taken == 0));
     assert!(refused.count() > 40);
     handle.abort();

@@ -309,15 +309,15 @@ fn calls_before_bad_bytes_are_answered() {
 fn a_peer_that_has_ended_gets_its_answers() {
     let (service, calls) = deferring::<Frame>();
     let options =
-        LoopOptions { idle_limit: Some(std::time::Duration::from_millis(1)), ..LoopOptions::default() };
+        LoopOptions { idle_limit: Some(std::time::Duration::from_millis(500)), ..LoopOptions::default() };
     let serve = Serve::new(Frame::default, service);
     let server = Server::builder().loops(1).options(options).bind(&any_port(), serve).expect("a server");
     let mut client = Client::connect(server.address());
     (0..3_u8).for_each(|n| client.request(&[n]));
     client.end();
     let calls: Vec<_> = (0..3).map(|_| calls.recv_timeout(PATIENCE).expect("a call")).collect();
-    // Long enough for many idle limits; nothing is waited for.
-    thread::sleep(std::time::Duration::from_millis(20));
+    // Longer than the idle limit; nothing is waited for.
+    thread::sleep(std::time::Duration::from_millis(1200));
     calls.into_iter().rev().for_each(|(message, deferred)| deferred.send(message));
     assert_eq!(client.read_to_end(), b"\0\0\0\x01\0\0\0\0\x01\x01\0\0\0\x01\x02");
     until("it is closed", || server.usage()[0].metrics.closed.get() == 1);

@@ -1,13 +1,14 @@
-//! The memory budget, when it is others who hold the memory.
+//! The memory budget: who is held for it, and what is let go.
 
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use linkpoll::buffer::Chain;
 use linkpoll::net::Address;
 use linkpoll::reactor::LoopOptions;
-use linkpoll::service::{Flow, Io};
+use linkpoll::service::{Flow, Frame, Framed, Io};
 
 use crate::bench::{Bench, Other};
 use crate::playing::{Call, Playing, consume};
@@ -152,4 +153,61 @@ fn unread_bytes_are_let_go_when_a_connection_begins_to_close() {
     assert_eq!(bench.metrics.connections(), 1, "much is to be sent");
     // The driver may still have a block for what was wanted.
     assert!(bench.metrics.pool.in_use.get() <= 1 << 20, "{} bytes in use", bench.metrics.pool.in_use.get());
+}
+
+/// Answers each message with its length.
+fn measures() -> impl linkpoll::service::Handler + Send {
+    Framed::new(Frame::default(), |request, reply| Ok(reply.write(&request.len().to_be_bytes())?))
+}
+
+/// Sends a message whole, and waits for its answer.
+fn is_measured(bench: &mut Bench, other: &mut Other, bytes: usize) -> bool {
+    let length = u32::try_from(bytes).expect("a length of four bytes");
+    other.write(&length.to_be_bytes());
+    let taken = offer(bench, other, bytes);
+    taken == bytes && other.read().0 == [&8_u32.to_be_bytes()[..], &bytes.to_be_bytes()].concat()
+}
+
+/// Peers that stop in the middle of large messages use up the budget, and no more; others are still served, and
+/// the memory is free again when the peers' time is over.
+#[test]
+fn peers_that_stop_in_the_middle_do_not_use_up_the_memory() {
+    const MESSAGE: usize = 8 << 20;
+    const BUDGET: usize = 24 << 20;
+    const PEERS: usize = 16;
+    let limit = Duration::from_secs(10);
+    let mut bench = Bench::new(LoopOptions {
+        memory_limit: BUDGET,
+        read_limit: Some(limit),
+        linger_limit: limit,
+        ..LoopOptions::default()
+    });
+    let mut other = bench.connect(measures());
+    assert!(is_measured(&mut bench, &mut other, 6));
+    let mut stalled: Vec<_> = (0..PEERS).map(|_| bench.connect(measures())).collect();
+    for peer in &mut stalled {
+        peer.write(&u32::try_from(MESSAGE).expect("a length of four bytes").to_be_bytes());
+    }
+    // Each offers all but the last bytes of its message, in parts, until the loop takes nothing of anybody's.
+    let mut rest = [MESSAGE - 1000; PEERS];
+    let (mut most, part) = (0, vec![1; 64 << 10]);
+    loop {
+        let before = rest;
+        for (peer, rest) in stalled.iter_mut().zip(&mut rest) {
+            *rest -= peer.0.write(&part[..part.len().min(*rest)]).unwrap_or(0);
+        }
+        bench.settle();
+        most = most.max(bench.metrics.pool.in_use.get());
+        assert!(is_measured(&mut bench, &mut other, 9), "one with nothing unread is not held");
+        if rest == before {
+            break;
+        }
+    }
+    assert!(bench.metrics.memory_holds.get() > 0, "nothing was held: {most}");
+    // Each may receive its share of a few turns before it is held.
+    assert!(most <= (BUDGET + PEERS * 4 * (256 << 10)) as u64, "{most} bytes in use");
+    bench.pass(limit);
+    assert_eq!(bench.metrics.closed_by.read_expired.get(), PEERS as u64, "the stalled are closed");
+    let mut late = bench.connect(measures());
+    assert!(is_measured(&mut bench, &mut late, MESSAGE));
 }

@@ -1,4 +1,4 @@
-//! Deadlines of connections that are paused, busy, or have several.
+//! Deadlines on a played clock: none too early, none late, of connections that are busy, slow, paused, or have several.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -31,6 +31,114 @@ fn connect(bench: &mut Bench) -> (Other, Handle) {
     });
     let other = bench.connect(handler);
     (other, told.recv().expect("it was opened"))
+}
+
+/// A connection without traffic is closed at its limit, and one with traffic is not.
+#[test]
+fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
+    let mut bench = Bench::new(LoopOptions { idle_limit: Some(10 * SECOND), ..options() });
+    let (_idle, idle) = connect(&mut bench);
+    let (mut busy, handle) = connect(&mut bench);
+    bench.settle();
+    for _ in 0..9 {
+        bench.pass(SECOND);
+        busy.write(b"tick");
+        bench.settle();
+    }
+    assert!(idle.is_active(), "closed too early");
+    bench.pass(SECOND);
+    assert!(matches!(bench.reason(), Some(CloseReason::IdleExpired)));
+    assert!(!idle.is_active() && handle.is_active(), "it is the other one");
+    bench.pass(9 * SECOND);
+    assert!(matches!(bench.reason(), Some(CloseReason::IdleExpired)), "the other is idle too");
+    assert_eq!(bench.metrics.closed_by.idle_expired.get(), 2);
+}
+
+/// Work under way elsewhere is not idleness, and its end begins the limit anew.
+#[test]
+fn a_connection_with_work_under_way_is_not_idle() {
+    let mut bench = Bench::new(LoopOptions { idle_limit: Some(10 * SECOND), ..options() });
+    let (tell, told) = channel();
+    let handler = bench.notes.play("it", move |call, io| {
+        match call {
+            Call::Data => {
+                consume(io);
+                io.set_busy(true);
+                tell.send(io.handle()).expect("the test listens");
+            }
+            Call::Woken => {
+                io.set_busy(false);
+                io.output().write(b"done").expect("memory");
+            }
+            _ => {}
+        }
+        Flow::Continue
+    });
+    let mut other = bench.connect(handler);
+    other.write(b"work");
+    bench.settle();
+    bench.pass(45 * SECOND);
+    assert!(bench.reason().is_none(), "it is at work");
+    told.recv().expect("it has begun").wake();
+    bench.settle();
+    assert_eq!(other.read().0, b"done");
+    bench.pass(9 * SECOND);
+    assert!(bench.reason().is_none());
+    bench.pass(SECOND);
+    assert!(matches!(bench.reason(), Some(CloseReason::IdleExpired)));
+}
+
+/// Bytes that do not make a message whole do not put its limit off; messages that become whole do, and silence between
+/// messages is no fault.
+#[test]
+fn dripping_does_not_help() {
+    let mut bench = Bench::new(LoopOptions { read_limit: Some(10 * SECOND), ..options() });
+    let (mut other, handle) = connect(&mut bench);
+    for _ in 0..3 {
+        other.write(b"half");
+        bench.settle();
+        bench.pass(9 * SECOND);
+        other.write(b"rest");
+        bench.settle();
+        bench.pass(100 * SECOND);
+    }
+    for _ in 0..7 {
+        assert!(handle.is_active());
+        other.write(b".");
+        bench.settle();
+        bench.pass(SECOND);
+    }
+    bench.pass(2 * SECOND);
+    assert!(bench.reason().is_none(), "closed too early");
+    bench.pass(SECOND);
+    assert!(matches!(bench.reason(), Some(CloseReason::ReadExpired)));
+}
+
+/// A peer that takes some now and then is slow, not gone.
+#[test]
+fn a_slow_peer_is_given_time() {
+    const OWED: usize = 8 << 20;
+    let mut bench = Bench::new(LoopOptions { write_limit: Some(10 * SECOND), ..options() });
+    let handler = bench.notes.play("it", |call, io| {
+        if call != Call::Data {
+            return Flow::Continue;
+        }
+        consume(io);
+        io.output().append(Segment::from(vec![7; OWED])).expect("no memory is needed");
+        Flow::CloseWhenSent
+    });
+    let mut other = bench.connect(handler);
+    other.write(b"slowly");
+    bench.settle();
+    let mut taken = 0;
+    while taken < OWED {
+        bench.pass(9 * SECOND);
+        let (bytes, ended) = other.read();
+        assert!(!ended || bytes.len() + taken == OWED, "it ends too early");
+        taken += bytes.len();
+        bench.settle();
+    }
+    assert_eq!(bench.metrics.closed_by.write_expired.get(), 0);
 }
 
 /// While the application pauses a connection, or has congested it through its handle, the peer cannot complete its

@@ -25,9 +25,9 @@ pub trait Bed {
         piece
     }
 
-    /// The time after which a driver that does nothing is given up.
+    /// The time after which a driver that does nothing is given up. Long: a sound driver on a slow machine is no failure.
     fn patience(&self) -> Duration {
-        Duration::from_secs(10)
+        Duration::from_secs(60)
     }
 }
 

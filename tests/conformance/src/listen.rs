@@ -79,7 +79,7 @@ pub fn a_resting_listener_keeps_connections_waiting<B: Bed>(bed: &B) {
     let _streams: Vec<_> = (0..3).map(|_| TcpStream::connect(address).expect("it still listens")).collect();
     let short = rig.short_waits(5, Duration::from_millis(10));
     assert!(rig.incoming.is_empty(), "accepted while resting");
-    assert!(short <= 2, "{short} of 5 waits ended at once");
+    assert!(short <= 2, "{short} of 5 waits were short");
     rig.receive(key, true);
     rig.until("they are accepted", |rig| rig.incoming.len() == 3);
     rig.finish();

@@ -45,7 +45,7 @@ fn starve<B: Bed>(rig: &mut Rig<'_, B>, keys: &[Key]) {
     }
     assert!(received(rig, keys) <= LITTLE, "more than the memory there is");
     let short = rig.short_waits(5, MOMENT);
-    assert!(short <= 2, "{short} of 5 waits ended at once while there was no memory");
+    assert!(short <= 2, "{short} of 5 waits were short while there was no memory");
 }
 
 fn all_came<B: Bed>(rig: Rig<'_, B>, keys: &[Key], writers: Vec<thread::JoinHandle<Peer>>) {

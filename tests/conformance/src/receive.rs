@@ -176,7 +176,7 @@ pub fn a_pause_does_not_spin_when_the_peer_is_gone<B: Bed>(bed: &B) {
                 }
             };
             let short = rig.short_waits(10, MOMENT);
-            assert!(short <= 3, "{short} of 10 waits ended at once after {way} ({family:?})");
+            assert!(short <= 3, "{short} of 10 waits were short after {way} ({family:?})");
             rig.finish();
         }
     }
@@ -210,7 +210,7 @@ pub fn an_ended_connection_does_not_spin<B: Bed>(bed: &B) {
                 rig.driver.shutdown(key);
             }
             let short = rig.short_waits(10, MOMENT);
-            assert!(short <= 3, "{short} of 10 waits ended at once ({family:?}, both ended: {both})");
+            assert!(short <= 3, "{short} of 10 waits were short ({family:?}, both ended: {both})");
             assert!(rig.log(key).error.is_none(), "an orderly end is no error");
             rig.finish();
         }
@@ -277,7 +277,7 @@ pub fn urgent_bytes_hide_no_others<B: Bed>(bed: &B) {
         rig.until_received(key, 1000);
         peer.urgent(b'!');
         let short = rig.short_waits(10, MOMENT);
-        assert!(short <= 3, "{short} of 10 waits ended at once after an urgent byte");
+        assert!(short <= 3, "{short} of 10 waits were short after an urgent byte");
         peer.write(&pattern(1000, 10));
         peer.end();
         rig.until("the end", |rig| rig.log(key).ended);

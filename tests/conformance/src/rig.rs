@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use linkpoll::buffer::{Chain, Segment};
 use linkpoll::driver::{Driver, Event, Key, Token};
 use linkpoll::net::Address;
+use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::{Bed, Family, Peer};
 
@@ -247,15 +248,18 @@ impl<'a, B: Bed> Rig<'a, B> {
         }
     }
 
-    /// Waits so many times for a while each, and answers how many of them were cut short.
+    /// Waits so many times for a while each, and answers how many of them did not sleep, or were cut short.
     pub fn short_waits(&mut self, waits: usize, each: Duration) -> usize {
-        (0..waits)
-            .filter(|_| {
-                let start = Instant::now();
-                self.turn(each);
-                start.elapsed() < each / 2
-            })
-            .count()
+        let short = |slept: &(bool, Duration)| !slept.0 || slept.1 < each / 2;
+        (0..waits).map(|_| self.sleeps_in_turn(each)).filter(short).count()
+    }
+
+    /// Turns once. Answers whether that has slept, and how long it took. Whoever is only slow, or has to wait for a
+    /// processor, does not sleep.
+    pub fn sleeps_in_turn(&mut self, timeout: Duration) -> (bool, Duration) {
+        let (start, before) = (Instant::now(), sleeps());
+        self.turn(timeout);
+        (sleeps() > before, start.elapsed())
     }
 
     /// Closes everything, and sees to it that everything is gone and released.
@@ -330,6 +334,12 @@ impl<'a, B: Bed> Rig<'a, B> {
         assert!(log.error.is_none(), "{event} after Error of {key:?}");
         log
     }
+}
+
+/// How often this thread has given up its processor to wait for something.
+fn sleeps() -> i64 {
+    // KERNEL: `RUSAGE_THREAD` counts for the calling thread alone (getrusage(2)).
+    getrusage(UsageWho::RUSAGE_THREAD).expect("figures of this thread").voluntary_context_switches()
 }
 
 impl<B: Bed> std::fmt::Display for Rig<'_, B> {

@@ -17,7 +17,7 @@ pub fn an_idle_driver_sleeps<B: Bed>(bed: &B) {
     rig.turn(Duration::ZERO);
     let start = Instant::now();
     let short = rig.short_waits(5, MOMENT);
-    assert!(short <= 1, "{short} of 5 waits ended at once");
+    assert!(short <= 1, "{short} of 5 waits were short");
     assert!(start.elapsed() < 5 * MOMENT + rig.patience() / 2, "it overslept");
     rig.finish();
 }
@@ -26,11 +26,8 @@ pub fn an_idle_driver_sleeps<B: Bed>(bed: &B) {
 pub fn looking_does_not_sleep<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
     let _pair = rig.pair(Family::Tcp);
-    let start = Instant::now();
-    for _ in 0..100 {
-        rig.turn(Duration::ZERO);
-    }
-    assert!(start.elapsed() < Duration::from_secs(1), "100 looks took {:?}", start.elapsed());
+    let asleep = (0..100).filter(|_| rig.sleeps_in_turn(Duration::ZERO).0).count();
+    assert!(asleep < 10, "{asleep} of 100 looks slept");
     rig.finish();
 }
 
@@ -71,8 +68,8 @@ pub fn a_bell_rings_once<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
     let bell = rig.driver.bell();
     (0..100).for_each(|_| bell.ring());
-    rig.turn(MOMENT);
+    rig.turn(rig.patience());
     let short = rig.short_waits(5, MOMENT);
-    assert!(short <= 1, "{short} of 5 waits ended at once");
+    assert!(short <= 1, "{short} of 5 waits were short");
     rig.finish();
 }
