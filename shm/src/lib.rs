@@ -3,5 +3,12 @@
 //! Each side owns the memory that it writes, and the other side maps it read-only: **no byte has two writers**. What the
 //! peer can still change is never a `&[u8]`: it is copied out once, and every index is copied, checked, and only then used.
 //! The first violation ends the session with a typed error.
+//!
+//! Every byte that two processes say to each other is in `PROTOCOL.md`.
 
+pub mod bulk;
+pub mod handshake;
 pub mod layout;
+pub mod region;
+mod sys;
+pub mod wire;

@@ -1,0 +1,115 @@
+//! The largest messages: memory that is written once, sealed, and given away.
+//!
+//! ```text
+//!   sender    BulkBuffer --write--> seal --> SealedBulk --BULK frame (fd, sequence, length)--> then the BULK record
+//!   receiver  Arrivals keeps what came over the socket until its record comes through the ring --> Segment
+//! ```
+//!
+//! It is the one form in which bytes of another process become a [`Segment`] without a copy: `F_SEAL_WRITE` means that
+//! nobody has the memory mapped for writing, and that nobody can change it any more; the kernel refuses to seal it
+//! otherwise. So a `&[u8]` of it is sound, whoever has sent it.
+//!
+//! **Order.** Records are what counts. The frame is in the kernel's hands before the record is published, so a receiver that
+//! sees the record finds the frame in its socket. One that does not is looking at a peer that lies.
+#![expect(unsafe_code, reason = "memory is written and read where it is mapped")]
+
+mod arrivals;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::slice;
+
+use linkpoll::buffer::Segment;
+
+use crate::region::{Unfit, inspect};
+use crate::sys::{Seals, Shared, add_seals, allocate, create_memory, map_sealed};
+pub use arrivals::{Arrivals, BulkError, MOST_WAITING};
+
+/// Memory that is being written. It is nobody else's yet.
+pub struct BulkBuffer {
+    fd: OwnedFd,
+    memory: Shared,
+}
+
+impl BulkBuffer {
+    /// Takes `len` zeroed bytes of memory, at least one.
+    ///
+    /// # Errors
+    /// When there is no memory, or no descriptor, to be had.
+    pub fn new(len: usize) -> io::Result<Self> {
+        let fd = create_memory()?;
+        allocate(fd.as_fd(), len)?;
+        let memory = Shared::writable(fd.as_fd(), len)?;
+        Ok(Self { fd, memory })
+    }
+
+    /// The bytes, to be written.
+    #[must_use]
+    pub fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping is writable and that long, its bytes are initialised, and `self`, which is borrowed, is the
+        // only one that knows the file.
+        unsafe { slice::from_raw_parts_mut(self.memory.base().as_ptr(), self.memory.len()) }
+    }
+
+    /// Makes the bytes constant, for everyone and for ever.
+    ///
+    /// # Errors
+    /// When the kernel still uses the pages for something (fcntl(2), `EBUSY`): direct I/O into them, for example.
+    pub fn seal(self) -> io::Result<SealedBulk> {
+        let len = self.memory.len();
+        // KERNEL: fcntl(2): a file that is mapped for writing cannot be sealed.
+        drop(self.memory);
+        add_seals(self.fd.as_fd(), Seals::CONSTANT)?;
+        Ok(SealedBulk { fd: self.fd, len })
+    }
+}
+
+impl fmt::Debug for BulkBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BulkBuffer").field("len", &self.memory.len()).finish_non_exhaustive()
+    }
+}
+
+/// Memory that nobody can change any more.
+#[derive(Debug)]
+pub struct SealedBulk {
+    fd: OwnedFd,
+    len: usize,
+}
+
+impl SealedBulk {
+    /// Checks what the peer has given us.
+    ///
+    /// # Errors
+    /// When it is not a sealed file in memory of just this length, with all of its memory.
+    pub fn accept(fd: OwnedFd, len: usize) -> Result<Self, Unfit> {
+        inspect(fd.as_fd(), Seals::CONSTANT, len)?;
+        Ok(Self { fd, len })
+    }
+
+    /// How many bytes there are; never none.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Maps the bytes, for as long as a segment of them is held anywhere. The descriptor is closed.
+    ///
+    /// # Errors
+    /// As mmap(2): when there are too many mappings.
+    pub fn into_segment(self) -> io::Result<Segment> {
+        // SAFETY: the file is sealed, that long, and has all of its memory: `seal` has made it so, or `accept` has checked.
+        let map = unsafe { map_sealed(self.fd, self.len) }?;
+        Ok(Segment::from_owner(map))
+    }
+
+    /// The descriptor, to be sent to the peer.
+    #[must_use]
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.fd
+    }
+}
