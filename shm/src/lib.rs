@@ -10,5 +10,11 @@ pub mod bulk;
 pub mod handshake;
 pub mod layout;
 pub mod region;
+pub mod ring;
+pub mod storage;
 mod sys;
+mod violation;
+pub mod wake;
 pub mod wire;
+
+pub use violation::Violation;
