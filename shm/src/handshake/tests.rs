@@ -259,7 +259,7 @@ fn frames_out_of_order_are_refused() {
         Frame::Doorbell,
         Frame::Ready,
         Frame::Setup(setup(11), 1, None),
-        Frame::AddArena(AddArena { start: 0, len: 4096 }, 1),
+        Frame::AddArena(AddArena { number: 0, len: 4096 }, 1),
         Frame::ArenaReady(0),
         Frame::Bulk(Bulk { sequence: 0, len: 1 }, 1),
         Frame::GoAway,
@@ -296,6 +296,16 @@ fn a_region_begins_with_its_version() {
         }
         assert_eq!((&bytes[..8], &bytes[8..]), (&MAGIC[..], &[1, 0, 0, 0][..]));
     }
+}
+
+/// The errors that a program sees say what was wrong.
+#[test]
+fn errors_are_readable() {
+    let error = HandshakeError::Unfit(crate::region::Unfit::Length { declared: 2, found: 1 });
+    assert_eq!(error.to_string(), "the memory was declared as 2 bytes and has 1");
+    let error = std::io::Error::from(HandshakeError::TimedOut(Step::Setup));
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(error.to_string(), "the peer's set-up took too long");
 }
 
 fn frames() -> impl Strategy<Value = Frame<u8>> {

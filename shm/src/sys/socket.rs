@@ -170,7 +170,7 @@ pub(crate) fn user() -> u32 {
 /// connect(2) to a path; waits for room in the listener's queue, until `deadline`.
 ///
 /// # Errors
-/// As connect(2); `WouldBlock` when the time is over.
+/// As connect(2); `TimedOut` when the time is over.
 pub(crate) fn connect(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
     let address = UnixAddr::new(path)?;
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
@@ -181,6 +181,9 @@ pub(crate) fn connect(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
         let limit = TimeVal::new(seconds, i64::from(left.subsec_micros()).max(1));
         setsockopt(&fd, sockopt::SendTimeout, &limit)?;
         nix::sys::socket::connect(fd.as_raw_fd(), &address)
+    })
+    .map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
     })?;
     Ok(fd)
 }

@@ -72,8 +72,8 @@ pub struct Setup {
 /// More memory of the sender's, for what it lends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddArena {
-    /// Where it begins in the sender's arena: just behind what was added before.
-    pub start: u32,
+    /// Which of the sender's arenas it is: they count from zero.
+    pub number: u32,
     /// Its bytes.
     pub len: u32,
 }
@@ -102,7 +102,7 @@ pub enum Frame<F> {
     Refused(Refusal),
     /// An arena is to be mapped.
     AddArena(AddArena, F),
-    /// It is mapped; what lies in it may be lent. The arena that begins here.
+    /// It is mapped; what lies in it may be lent. The arena of this number.
     ArenaReady(u32),
     /// Sealed memory, sent before the record that refers to it.
     Bulk(Bulk, F),
@@ -211,7 +211,7 @@ impl<F> Frame<F> {
             }
             READY => Self::Ready,
             REFUSED => Self::Refused(Refusal::from_code(body.u16())),
-            ADD_ARENA => Self::AddArena(AddArena { start: body.u32(), len: body.u32() }, descriptor()?),
+            ADD_ARENA => Self::AddArena(AddArena { number: body.u32(), len: body.u32() }, descriptor()?),
             ARENA_READY => Self::ArenaReady(body.u32()),
             BULK => Self::Bulk(Bulk { sequence: body.u32(), len: body.u32() }, descriptor()?),
             GO_AWAY => Self::GoAway,
@@ -269,13 +269,13 @@ impl<F> Frame<F> {
                 into.extend(refusal.code().to_le_bytes());
                 (REFUSED, Vec::new())
             }
-            Self::AddArena(AddArena { start, len }, memory) => {
-                into.extend(start.to_le_bytes());
+            Self::AddArena(AddArena { number, len }, memory) => {
+                into.extend(number.to_le_bytes());
                 into.extend(len.to_le_bytes());
                 (ADD_ARENA, vec![memory])
             }
-            Self::ArenaReady(start) => {
-                into.extend(start.to_le_bytes());
+            Self::ArenaReady(number) => {
+                into.extend(number.to_le_bytes());
                 (ARENA_READY, Vec::new())
             }
             Self::Bulk(Bulk { sequence, len }, memory) => {

@@ -19,6 +19,8 @@ pub mod frame;
 mod inbox;
 mod refusal;
 #[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
 mod tests;
 
 pub use crate::sys::Credentials;

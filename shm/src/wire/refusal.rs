@@ -72,4 +72,6 @@ refusals! {
     Time = 14, "a step took too long";
     /// The server is about to end.
     Leaving = 15, "the server is leaving";
+    /// The protocol was broken within a session: in the ring, or over the socket.
+    Violation = 16, "the protocol was broken";
 }

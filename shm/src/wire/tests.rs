@@ -43,10 +43,10 @@ fn golden() -> Vec<(Frame<u32>, Vec<u8>)> {
         (Frame::Ready, vec![4, 0, 0, 0]),
         (Frame::Refused(Refusal::Policy), vec![5, 0, 2, 0, 5, 0]),
         (
-            Frame::AddArena(AddArena { start: 1 << 20, len: 2 << 20 }, 9),
-            vec![6, 1, 8, 0, 0, 0, 0x10, 0, 0, 0, 0x20, 0],
+            Frame::AddArena(AddArena { number: 1, len: 2 << 20 }, 9),
+            vec![6, 1, 8, 0, 1, 0, 0, 0, 0, 0, 0x20, 0],
         ),
-        (Frame::ArenaReady(1 << 20), vec![7, 0, 4, 0, 0, 0, 0x10, 0]),
+        (Frame::ArenaReady(1), vec![7, 0, 4, 0, 1, 0, 0, 0]),
         (Frame::Bulk(Bulk { sequence: 3, len: 0x0102_0304 }, 5), vec![8, 1, 8, 0, 3, 0, 0, 0, 4, 3, 2, 1]),
         (Frame::GoAway, vec![9, 0, 0, 0]),
         (Frame::AskStatistics, with([10, 0, 8, 0], b"LINKPOLL")),
@@ -87,6 +87,55 @@ fn frames_are_the_bytes_of_the_specification() {
         let read = put(&mut Inbox::new(), &bytes, descriptors);
         assert_eq!(read, Ok(vec![frame]));
     }
+}
+
+/// The page is what others are to build from.
+#[test]
+fn the_specification_names_every_kind_and_reason() {
+    let page = include_str!("../../PROTOCOL.md");
+    for (name, (frame, bytes)) in KINDS.iter().zip(golden_by_kind()) {
+        let row = format!("| {} | {name} |", bytes[0]);
+        assert!(page.contains(&row), "{row} for {frame:?}");
+    }
+    for refusal in Refusal::ALL {
+        assert!(page.contains(&format!("| {} | ", refusal.code())), "{refusal:?}");
+    }
+    use crate::layout;
+    let words = [
+        (layout::TAIL, "tail"),
+        (layout::HEAD, "head"),
+        (layout::RELEASED, "released"),
+        (layout::WAKE_AT, "wake_at"),
+        (layout::SPACE_AT, "space_at"),
+        (layout::RELEASE_AT, "release_at"),
+    ];
+    for (at, name) in words {
+        assert!(page.contains(&format!("| {at} | 4 | `{name}`")), "{name}");
+    }
+    assert!(page.contains(&format!("| {} | 4096 | the release ring", layout::RELEASE_RING)));
+    assert!(page.contains(&format!("| {} | | the ring", layout::RING)));
+    assert_eq!(layout::RELEASES, 1024, "as the page says");
+}
+
+const KINDS: [&str; 11] = [
+    "DOORBELL",
+    "HELLO",
+    "SETUP",
+    "READY",
+    "REFUSED",
+    "ADD_ARENA",
+    "ARENA_READY",
+    "BULK",
+    "GO_AWAY",
+    "ASK_STATISTICS",
+    "STATISTICS",
+];
+
+/// One frame of each kind, by number.
+fn golden_by_kind() -> Vec<(Frame<u32>, Vec<u8>)> {
+    let mut golden = golden();
+    golden.dedup_by_key(|(_, bytes)| bytes[0]);
+    golden
 }
 
 #[test]
