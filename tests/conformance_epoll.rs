@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::thread;
 
+use linkpoll::driver::Side;
 use linkpoll::driver::epoll::Trigger;
 use linkpoll_conformance::broken::{BrokenBed, FAULTS, Fault, is_caught};
-use linkpoll_conformance::{BatchedBed, EpollBed, cases, isolated, listen};
+use linkpoll_conformance::{BatchedBed, BothBed, EpollBed, cases, isolated, listen};
 
 /// The budget that the driver has by default.
 const BUDGET: usize = 256 << 10;
@@ -50,6 +51,45 @@ mod batched_by_few_at_the_edge {
     const EPOLL: super::EpollBed =
         super::EpollBed { trigger: super::Trigger::Edge, receive_budget: super::LITTLE };
     linkpoll_conformance::conformance!(super::BatchedBed { epoll: EPOLL, batch: 2 });
+}
+
+/// Two drivers as one, with the connections on either side.
+mod both_first {
+    const EACH: super::EpollBed =
+        super::EpollBed { trigger: super::Trigger::Level, receive_budget: super::BUDGET };
+    linkpoll_conformance::conformance!(super::BothBed {
+        first: EACH,
+        second: EACH,
+        side: super::Side::First
+    });
+}
+
+mod both_second_at_the_edge {
+    const FIRST: super::EpollBed =
+        super::EpollBed { trigger: super::Trigger::Level, receive_budget: super::BUDGET };
+    const SECOND: super::EpollBed =
+        super::EpollBed { trigger: super::Trigger::Edge, receive_budget: super::LITTLE };
+    linkpoll_conformance::conformance!(super::BothBed {
+        first: FIRST,
+        second: SECOND,
+        side: super::Side::Second,
+    });
+}
+
+/// Both of both: it is a driver like any other, also to itself.
+mod both_nested {
+    const EACH: super::EpollBed =
+        super::EpollBed { trigger: super::Trigger::Level, receive_budget: super::BUDGET };
+    const INNER: super::BothBed<super::EpollBed, super::BatchedBed> = super::BothBed {
+        first: EACH,
+        second: super::BatchedBed { epoll: EACH, batch: 64 },
+        side: super::Side::Second,
+    };
+    linkpoll_conformance::conformance!(super::BothBed {
+        first: EACH,
+        second: INNER,
+        side: super::Side::Second,
+    });
 }
 
 /// The case that changes a limit of the whole process.

@@ -280,6 +280,10 @@ impl Driver for AnyDriver {
         each!(self, driver => driver.wait(timeout))
     }
 
+    fn arm(&mut self) -> Option<Duration> {
+        each!(self, driver => driver.arm())
+    }
+
     fn now(&self) -> Instant {
         each!(self, driver => driver.now())
     }

@@ -44,3 +44,21 @@ pub enum Event<S> {
     /// The connection is gone; no event with this key follows.
     Closed(Key),
 }
+
+impl<S> Event<S> {
+    /// With another socket in the place of this one, if it has one.
+    #[inline]
+    pub(crate) fn map_socket<T>(self, map: impl FnOnce(S) -> T) -> Event<T> {
+        match self {
+            Self::Incoming(key, socket) => Event::Incoming(key, map(socket)),
+            Self::AcceptFailed(key, error) => Event::AcceptFailed(key, error),
+            Self::Connected(key) => Event::Connected(key),
+            Self::Received(key, segment) => Event::Received(key, segment),
+            Self::Sent(key, bytes) => Event::Sent(key, bytes),
+            Self::Released(token, lending) => Event::Released(token, lending),
+            Self::Eof(key) => Event::Eof(key),
+            Self::Error(key, error) => Event::Error(key, error),
+            Self::Closed(key) => Event::Closed(key),
+        }
+    }
+}

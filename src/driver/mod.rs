@@ -29,6 +29,7 @@
 //! * The answers of `send` and the bytes of `Sent` events add up to at most the bytes given to `send`, and to exactly
 //!   that many unless the connection fails or is closed first.
 
+mod both;
 pub mod epoll;
 mod event;
 mod key;
@@ -40,11 +41,12 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+pub use both::{Both, BothSocket, Side};
 pub use event::{Event, Lending, Token};
 pub use key::{Key, KeyTable};
 pub use system_calls::SystemCalls;
 
-use crate::buffer::{AllocError, BlockPool, Chain, Tail};
+use crate::buffer::{AllocError, BlockPool, Chain, PoolUsage, Tail};
 use crate::net::Address;
 use crate::sync::{Arc, Bell};
 
@@ -74,6 +76,14 @@ pub struct Detached<S> {
     pub unsent: Chain,
 }
 
+impl<S> Detached<S> {
+    /// With another socket in the place of this one.
+    pub(crate) fn map_socket<T>(self, map: impl FnOnce(S) -> T) -> Detached<T> {
+        let Self { socket, received, unsent } = self;
+        Detached { socket: map(socket), received, unsent }
+    }
+}
+
 /// Moves bytes for the connections of one loop; see the [module's documentation](self).
 pub trait Driver: AsFd {
     /// A connection that is attached to no loop. Dropping it closes it.
@@ -84,6 +94,17 @@ pub trait Driver: AsFd {
 
     /// The pool that received bytes lie in, for the writers of the same loop.
     fn pool(&self) -> &BlockPool;
+
+    /// How much memory of this driver is in use, in all pools that it has.
+    fn usage(&self) -> PoolUsage {
+        self.pool().usage()
+    }
+
+    /// Takes in memory that other threads have given back, and has a [`wait`](Self::wait) end when they give back more:
+    /// [`BlockPool::collect_and_watch`] of all its pools.
+    fn watch_memory(&self) {
+        self.pool().collect_and_watch();
+    }
 
     /// A bell that ends [`wait`](Self::wait), for other threads.
     fn bell(&self) -> Box<dyn Bell>;
@@ -152,11 +173,19 @@ pub trait Driver: AsFd {
     fn close(&mut self, key: Key);
 
     /// Sleeps until something happens, the bell rings, or the time is over; `None` sleeps without limit, zero only
-    /// looks. May return early for no reason. To be called when [`next`](Self::next) has answered `None`.
+    /// looks. May return early for no reason. To be called when [`next`](Self::next) has answered `None`, or
+    /// [`arm`](Self::arm) that there is nothing to tell.
     ///
     /// # Errors
     /// When waiting itself is broken; the driver is of no use then.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Gets ready for a sleep that somebody else makes, on this driver's descriptor. To be called right after a
+    /// [`wait`](Self::wait) of no time. Answers zero when there is something to tell, or to do, already. Else whatever
+    /// would end a wait makes the descriptor readable from now on, until the next wait; and the sleep may take as long
+    /// as is answered, or without limit for `None`. When it is over, a wait of no time must follow if the descriptor
+    /// is readable or a limit was answered.
+    fn arm(&mut self) -> Option<Duration>;
 
     /// The time, on the clock that [`wait`](Self::wait) sleeps by.
     fn now(&self) -> Instant {

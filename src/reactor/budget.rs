@@ -107,7 +107,7 @@ impl<D: Driver> Reactor<D> {
             return;
         }
         // The memory may be with other threads: what they give back ends a sleep, and comes by here.
-        self.driver.pool().collect_and_watch();
+        self.driver.watch_memory();
         let used = self.used();
         if used > self.options.memory_limit {
             let slots = &mut self.slots;
@@ -121,7 +121,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     fn used(&self) -> usize {
-        let usage = self.driver.pool().usage();
+        let usage = self.driver.usage();
         self.metrics.pool.set(&usage);
         usage.mapped - usage.free
     }

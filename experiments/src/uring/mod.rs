@@ -53,6 +53,9 @@ pub use tag::Tag;
 /// Far from where the kernel's clock would overflow. A wait may end early.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1 << 25);
 
+/// Where the kernel does not tell that there are completions, a sleep elsewhere is as short as this.
+const UNARMED_SLEEP: Duration = Duration::from_millis(1);
+
 /// How a uring driver behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct UringOptions {
@@ -242,6 +245,16 @@ impl<R: Ring> Uring<R> {
         Ok(())
     }
 
+    /// Whether there is something to tell, or to submit, already.
+    fn is_busy(&self) -> bool {
+        !(self.events.is_empty()
+            && self.resumed.is_empty()
+            && self.at >= self.backlog.len()
+            && self.stale.is_empty()
+            && self.listed.is_empty()
+            && self.ending.is_empty())
+    }
+
     fn entry_of(&mut self, key: Key) -> Option<(Id, &mut Entry)> {
         let id = *self.keys.get(key)?;
         Some((id, self.entries.get_mut(id)?))
@@ -373,12 +386,7 @@ impl<R: Ring> Driver for Uring<R> {
         self.backlog.drain(..self.at);
         self.at = 0;
         self.prepare()?;
-        let busy = !(self.events.is_empty()
-            && self.resumed.is_empty()
-            && self.backlog.is_empty()
-            && self.stale.is_empty()
-            && self.listed.is_empty()
-            && self.ending.is_empty());
+        let busy = self.is_busy();
         let sleep = match timeout {
             _ if busy => Sleep::Look,
             None => Sleep::Forever,
@@ -391,6 +399,19 @@ impl<R: Ring> Driver for Uring<R> {
             self.settle_endings()?;
         }
         Ok(())
+    }
+
+    fn arm(&mut self) -> Option<Duration> {
+        // Everything was submitted by the wait before.
+        if self.is_busy() {
+            return Some(Duration::ZERO);
+        }
+        match self.ring.arm() {
+            Ok(true) => None,
+            // Whatever came before it was armed made no sound: to be looked for once more.
+            Ok(false) => Some(Duration::ZERO),
+            Err(_) => Some(UNARMED_SLEEP),
+        }
     }
 
     #[inline]

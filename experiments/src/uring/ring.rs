@@ -153,6 +153,13 @@ pub unsafe trait Ring: AsFd {
     /// find any more.
     fn enter(&mut self, sleep: Sleep) -> io::Result<()>;
 
+    /// From now on the descriptor is readable while there may be completions that the last `enter` has not seen. Answers
+    /// whether it was so already at that time; if not, the caller enters once more before it relies on it.
+    ///
+    /// # Errors
+    /// As io_uring_register(2).
+    fn arm(&mut self) -> io::Result<bool>;
+
     /// Moves the completions that are there to the end of `into`. Answers whether some are held back because there was
     /// no room for them; the next `enter` but a `Submit` brings those.
     fn reap(&mut self, into: &mut Vec<Completion>) -> bool;

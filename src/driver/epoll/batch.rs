@@ -36,6 +36,11 @@ impl Batch {
     /// Waits in a row that must use less than a quarter of the room before it is halved.
     const SPARSE_WAITS: u32 = 256;
 
+    /// Whether all of it is worked off.
+    pub(super) fn is_done(&self) -> bool {
+        self.at >= self.ready.len() && self.current.is_none()
+    }
+
     /// Makes room for more events when all of it was used, for fewer when little of it was used for long.
     pub(super) fn resize(&mut self, used: usize) {
         let room = self.ready.capacity();

@@ -155,6 +155,20 @@ impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
         Ok(())
     }
 
+    /// Whether there is something to tell, or to look at, that the kernel does not report.
+    fn is_busy(&self) -> bool {
+        !self.events.is_empty() || !self.carried.is_empty()
+    }
+
+    /// Lets the path look after what it has lent. Answers how long a sleep may take for that.
+    fn tend_path(&mut self) -> Option<Duration> {
+        if !S::LENDS {
+            return None;
+        }
+        let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
+        self.path.tend(tools)
+    }
+
     fn edge(&self) -> bool {
         self.options.trigger == Trigger::Edge
     }
@@ -423,14 +437,9 @@ impl<K: Kernel, S: SendPath<K>> Driver for Epoll<K, S> {
         self.feed_starved();
         self.send_before_wait();
         self.update_watches();
-        let mut timeout = timeout;
-        if S::LENDS {
-            let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
-            let most = self.path.tend(tools);
-            timeout = most.map_or(timeout, |most| Some(timeout.map_or(most, |timeout| timeout.min(most))));
-        }
-        let busy = !self.events.is_empty() || !self.carried.is_empty();
-        let timeout = if busy { 0 } else { timeout.map_or(-1, to_milliseconds) };
+        let most = self.tend_path();
+        let timeout = most.map_or(timeout, |most| Some(timeout.map_or(most, |timeout| timeout.min(most))));
+        let timeout = if self.is_busy() { 0 } else { timeout.map_or(-1, to_milliseconds) };
         self.calls.wait.add(1);
         let used = self.kernel.wait(&mut self.batch.ready, timeout)?;
         self.batch.resize(used);
@@ -441,6 +450,13 @@ impl<K: Kernel, S: SendPath<K>> Driver for Epoll<K, S> {
         self.batch.ready.extend(carried);
         self.receive_ahead();
         Ok(())
+    }
+
+    fn arm(&mut self) -> Option<Duration> {
+        // What is watched was brought up to date by the wait before, and nothing was done since.
+        let most = self.tend_path();
+        let told = self.batch.is_done() && !self.is_busy();
+        if told { most } else { Some(Duration::ZERO) }
     }
 
     fn now(&self) -> Instant {
@@ -471,7 +487,7 @@ impl<K: Kernel, S: SendPath<K>> AsFd for Epoll<K, S> {
 }
 
 /// Rounds up: a timer must not be early. The kernel takes at most `i32::MAX`, which is over three weeks.
-fn to_milliseconds(timeout: Duration) -> i32 {
+pub(super) fn to_milliseconds(timeout: Duration) -> i32 {
     let round_up = timeout.saturating_add(Duration::from_nanos(999_999)).as_millis();
     i32::try_from(round_up).unwrap_or(i32::MAX)
 }

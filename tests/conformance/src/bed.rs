@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use linkpoll::buffer::Segment;
 use linkpoll::driver::epoll::{Epoll, EpollOptions, Interest, Kernel, Linux, Ready, Socket, Trigger};
-use linkpoll::driver::{Driver, Key};
+use linkpoll::driver::{Both, BothSocket, Driver, Key, Side};
 use linkpoll::net::Address;
 
 /// Makes drivers of one kind.
@@ -75,6 +75,45 @@ impl Bed for BatchedBed {
 
     fn socket(&self, fd: OwnedFd, peer: Address) -> Socket {
         Socket { fd, peer: Box::new(peer) }
+    }
+}
+
+/// Two drivers in one. Connections that a case brings along go to the driver of one side, and so does everything else.
+#[derive(Clone, Copy, Debug)]
+pub struct BothBed<A, B> {
+    /// Makes the first driver.
+    pub first: A,
+    /// Makes the second driver.
+    pub second: B,
+    /// Whose the connections are.
+    pub side: Side,
+}
+
+impl<A: Bed, B: Bed> Bed for BothBed<A, B> {
+    type Driver = Both<A::Driver, B::Driver>;
+
+    fn driver(&self, memory: usize) -> Self::Driver {
+        let side = self.side;
+        Both::new(self.first.driver(memory), self.second.driver(memory), move |_| side)
+            .expect("both can be watched")
+    }
+
+    fn socket(&self, fd: OwnedFd, peer: Address) -> <Self::Driver as Driver>::Socket {
+        match self.side {
+            Side::First => BothSocket::First(self.first.socket(fd, peer)),
+            Side::Second => BothSocket::Second(self.second.socket(fd, peer)),
+        }
+    }
+
+    fn piece(&self, driver: &mut Self::Driver, key: Key, piece: Segment) -> Segment {
+        match self.side {
+            Side::First => self.first.piece(driver.first(), key, piece),
+            Side::Second => self.second.piece(driver.second(), key, piece),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.first.patience().max(self.second.patience())
     }
 }
 

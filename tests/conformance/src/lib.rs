@@ -19,7 +19,7 @@ mod rig;
 pub mod send;
 pub mod wake;
 
-pub use bed::{Batched, BatchedBed, Bed, EpollBed};
+pub use bed::{Batched, BatchedBed, Bed, BothBed, EpollBed};
 pub use isolated::isolated;
 pub use peer::{FAMILIES, Family, Peer, pattern};
 pub use rig::{Log, Rig};
@@ -127,6 +127,8 @@ suite! { $
         a_bell_ends_a_wait,
         a_bell_before_the_wait_ends_it,
         a_bell_rings_once,
+        an_armed_descriptor_tells_what_a_wait_would,
+        what_is_there_before_a_sleep_elsewhere_is_not_slept_through,
     }
     memory {
         receiving_resumes_when_this_thread_lets_go,

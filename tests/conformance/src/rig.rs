@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
 use linkpoll::driver::{Driver, Event, Key, Token};
 use linkpoll::net::Address;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::{Bed, Family, Peer};
@@ -36,6 +38,13 @@ pub struct Log {
     connecting: bool,
     /// Receiving was switched off in this batch.
     paused: Option<u64>,
+}
+
+/// Whether a descriptor becomes readable within this time.
+fn readable_within(fd: BorrowedFd<'_>, time: Duration) -> bool {
+    let mut watched = [PollFd::new(fd, PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(time.as_millis().max(1)).expect("a short time");
+    poll(&mut watched, timeout).expect("a descriptor can be watched") > 0
 }
 
 /// A driver, and what it has told so far.
@@ -196,6 +205,24 @@ impl<'a, B: Bed> Rig<'a, B> {
     pub fn wait(&mut self, timeout: Duration) {
         self.batch += 1;
         self.driver.wait(Some(timeout)).expect("the driver can wait");
+    }
+
+    /// Sleeps once on the driver's descriptor, as somebody does who has other drivers as well, and works the batch off.
+    /// Answers whether it slept for all of the time.
+    pub fn turn_elsewhere(&mut self, timeout: Duration) -> bool {
+        self.wait(Duration::ZERO);
+        let limit = self.driver.arm();
+        let mut slept = false;
+        if limit != Some(Duration::ZERO) {
+            let rest = limit.map_or(timeout, |limit| limit.min(timeout));
+            let readable = readable_within(self.driver.as_fd(), rest);
+            slept = !readable && rest == timeout;
+            if readable || limit.is_some() {
+                self.driver.wait(Some(Duration::ZERO)).expect("the driver can wait");
+            }
+        }
+        while self.step() {}
+        slept
     }
 
     /// Takes one event. Answers whether there was one.

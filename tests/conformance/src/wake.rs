@@ -73,3 +73,70 @@ pub fn a_bell_rings_once<B: Bed>(bed: &B) {
     assert!(short <= 1, "{short} of 5 waits were short");
     rig.finish();
 }
+
+/// Turns elsewhere until something is so.
+fn until_elsewhere<B: Bed>(rig: &mut Rig<'_, B>, what: &str, is_so: impl Fn(&Rig<'_, B>) -> bool) {
+    let limit = Instant::now() + rig.patience();
+    while !is_so(rig) {
+        assert!(Instant::now() < limit, "given up: {what}; {rig}");
+        rig.turn_elsewhere(rig.patience());
+    }
+}
+
+/// A sleep that somebody else makes on the descriptor of an armed driver is ended by whatever ends a wait, and by
+/// nothing else.
+pub fn an_armed_descriptor_tells_what_a_wait_would<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (key, mut peer) = rig.pair(Family::Tcp);
+    let (closing, _other) = rig.pair(Family::Unix);
+    let bell = rig.driver.bell();
+    // What is left over from attaching may end a few.
+    let slept = (0..10).filter(|_| rig.turn_elsewhere(MOMENT)).count();
+    assert!(slept >= 5 || rig.driver.caps().must_poll, "{slept} of 10 idle sleeps were slept through");
+    for round in 1..=3 {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(MOMENT);
+                peer.write(b"ping");
+            });
+            until_elsewhere(&mut rig, "the bytes", |rig| rig.log(key).received.len() == 4 * round);
+        });
+        rig.send(key, b"pong");
+        until_elsewhere(&mut rig, "they are sent", |rig| rig.log(key).sent == rig.log(key).given);
+        let start = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(MOMENT);
+                bell.ring();
+            });
+            rig.turn_elsewhere(rig.patience());
+        });
+        assert!(start.elapsed() < rig.patience() / 2, "the bell was not heard");
+    }
+    rig.close(closing);
+    until_elsewhere(&mut rig, "the close", |rig| rig.log(closing).closed);
+    peer.end();
+    until_elsewhere(&mut rig, "the end", |rig| rig.log(key).ended);
+    rig.finish();
+}
+
+/// What has come before the look is not slept through either, although the look has taken notice of it.
+pub fn what_is_there_before_a_sleep_elsewhere_is_not_slept_through<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (key, mut peer) = rig.pair(Family::Tcp);
+    let bell = rig.driver.bell();
+    rig.turn(Duration::ZERO);
+    for round in 1..=3 {
+        bell.ring();
+        let start = Instant::now();
+        rig.turn_elsewhere(rig.patience());
+        assert!(start.elapsed() < rig.patience() / 2, "the bell was not heard");
+        peer.write(b"ping");
+        // Whether a look has seen them or not.
+        thread::sleep(MOMENT);
+        let start = Instant::now();
+        until_elsewhere(&mut rig, "the bytes", |rig| rig.log(key).received.len() == 4 * round);
+        assert!(start.elapsed() < rig.patience() / 2, "bytes that were there were slept on");
+    }
+    rig.finish();
+}

@@ -16,6 +16,7 @@ use linkpoll::buffer::Chain;
 use super::super::ring::{Completion, MOST_PIECES, Operation, Ring, Sleep};
 use super::super::{Tag, UringOptions};
 use super::buffer_ring::{BufferRing, GROUP};
+use super::news::News;
 
 /// KERNEL: linux/io_uring.h.
 const GETEVENTS: u32 = 1 << 0;
@@ -38,6 +39,7 @@ pub struct KernelRing {
     messages_used: usize,
     /// Bytes after which a receive ends.
     limit: u32,
+    news: News,
 }
 
 impl KernelRing {
@@ -77,6 +79,7 @@ impl KernelRing {
             messages: vec![message; entries].into(),
             messages_used: 0,
             limit,
+            news: News::new()?,
         })
     }
 
@@ -132,7 +135,10 @@ impl KernelRing {
             // KERNEL: the end of the peer's direction (POLLRDHUP) is reported too, asked for or not. So one answer is not
             // enough; those after the first come with news only.
             Operation::HangUp(fd) => poll(fd, libc::POLLHUP | libc::POLLERR).multi(true).build(),
-            Operation::Bell(fd) => poll(fd, libc::POLLIN).multi(true).build(),
+            Operation::Bell(fd) => {
+                self.news.heed_bell(fd);
+                poll(fd, libc::POLLIN).multi(true).build()
+            }
             Operation::Cancel(tag) => quiet(opcode::AsyncCancel::new(tag.to_word()).build()),
             Operation::CancelAll => quiet(opcode::AsyncCancel2::new(CancelBuilder::any()).build()),
         }
@@ -192,6 +198,10 @@ unsafe impl Ring for KernelRing {
     }
 
     fn enter(&mut self, sleep: Sleep) -> io::Result<()> {
+        if !matches!(sleep, Sleep::Submit) {
+            // Before the call: what comes after it is news again.
+            self.news.clear()?;
+        }
         let mut time = Timespec::new();
         let (flags, wanted) = match sleep {
             Sleep::Submit => (EXT_ARG, 0),
@@ -222,6 +232,10 @@ unsafe impl Ring for KernelRing {
         }
     }
 
+    fn arm(&mut self) -> io::Result<bool> {
+        self.news.arm(&self.ring)
+    }
+
     #[inline]
     fn reap(&mut self, into: &mut Vec<Completion>) -> bool {
         into.extend(self.ring.completion().map(|entry| Completion {
@@ -240,8 +254,7 @@ unsafe impl Ring for KernelRing {
 
 impl AsFd for KernelRing {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the ring owns the descriptor, and is borrowed for as long.
-        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+        self.news.as_fd()
     }
 }
 

@@ -10,5 +10,6 @@
 
 mod buffer_ring;
 mod kernel_ring;
+mod news;
 
 pub use kernel_ring::KernelRing;

@@ -348,6 +348,10 @@ unsafe impl Ring for Played {
         Ok(())
     }
 
+    fn arm(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
     fn reap(&mut self, into: &mut Vec<Completion>) -> bool {
         let fit = self.done.len().min(self.completions);
         into.extend(self.done.drain(..fit));

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use linkpoll::buffer::{AllocError, BlockPool, Chain, Segment, Tail};
+use linkpoll::driver::system::EventBell;
 use linkpoll::driver::{Caps, Detached, Driver, Event, Key, Lending, SystemCalls, Token};
 use linkpoll::net::Address;
 use linkpoll::sync::{Arc, Bell};
@@ -36,6 +37,8 @@ pub struct Broken<D: Driver> {
     calls: Arc<SystemCalls>,
     echoes: usize,
     duplicates: Vec<OwnedFd>,
+    /// A descriptor on which nothing ever happens.
+    silence: EventBell,
 }
 
 struct Silence;
@@ -63,6 +66,7 @@ impl<D: Driver> Broken<D> {
             calls: Arc::default(),
             echoes: 0,
             duplicates: Vec::new(),
+            silence: EventBell::new().expect("a descriptor"),
         }
     }
 
@@ -372,6 +376,14 @@ impl<D: Driver> Driver for Broken<D> {
         waited
     }
 
+    fn arm(&mut self) -> Option<Duration> {
+        let limit = self.inner.arm();
+        if self.has(Fault::ForgetsWhatItSaw) || self.has(Fault::HidesBehindItsDescriptor) {
+            return None;
+        }
+        if self.due.is_empty() { limit } else { Some(Duration::ZERO) }
+    }
+
     fn next(&mut self) -> Option<Event<D::Socket>> {
         loop {
             if let Some(event) = self.due.pop_front() {
@@ -393,6 +405,6 @@ impl<D: Driver> Driver for Broken<D> {
 
 impl<D: Driver> AsFd for Broken<D> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
+        if self.has(Fault::HidesBehindItsDescriptor) { self.silence.as_fd() } else { self.inner.as_fd() }
     }
 }

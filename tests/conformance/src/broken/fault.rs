@@ -38,6 +38,10 @@ faults! {
     SleepsWhileLooking: looking_does_not_sleep;
     /// The bell makes no sound.
     DeafToBells: a_bell_ends_a_wait, a_bell_before_the_wait_ends_it;
+    /// What a look has found is not known any more when it is asked for before a sleep.
+    ForgetsWhatItSaw: what_is_there_before_a_sleep_elsewhere_is_not_slept_through;
+    /// A sleep that others make is not prepared for.
+    HidesBehindItsDescriptor: an_armed_descriptor_tells_what_a_wait_would;
     /// Each ring is heard many times.
     Echoes: a_bell_rings_once;
     /// Announced messages are received like any others.
