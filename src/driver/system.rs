@@ -79,6 +79,15 @@ pub fn shutdown_send(fd: BorrowedFd<'_>) -> io::Result<()> {
     sys::shutdown_send(fd)
 }
 
+/// Takes one message off a socket's error queue and drops it (recvmsg(2)): news of memory that was lent from it before it
+/// came here, which the kernel reports like an error. Answers whether there was one.
+///
+/// # Errors
+/// As the system call.
+pub fn drop_error(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    sys::drop_error(fd)
+}
+
 /// Whether accepting has failed for the one connection that was about to be accepted; the next may be fine.
 #[must_use]
 pub fn is_of_one_connection(error: &io::Error) -> bool {

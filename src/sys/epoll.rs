@@ -87,6 +87,12 @@ impl Readiness {
         self.0.intersects(EpollFlags::EPOLLPRI)
     }
 
+    /// Closed in both directions.
+    #[must_use]
+    pub fn is_hung_up(self) -> bool {
+        self.0.intersects(EpollFlags::EPOLLHUP)
+    }
+
     /// Something lies in the error queue, or the descriptor is broken.
     #[must_use]
     pub fn is_error(self) -> bool {

@@ -31,11 +31,11 @@ pub use epoll::{Interest, Readiness, Ready};
 pub(crate) use event_fd::EventFd;
 pub(crate) use file::{remove_file, status};
 pub(crate) use listener::{accept, listen, require_free};
-pub(crate) use map::{Map, exchange_pages};
+pub(crate) use map::{Map, exchange_pages, is_whole_pages};
 use site::{Site, at_most};
 pub(crate) use stream::{
-    adopt, close, connect, connect_result, is_of_one_connection, peer_address, receive, receive_two, send,
-    shutdown_send,
+    adopt, close, connect, connect_result, drop_error, is_of_one_connection, peer_address, receive,
+    receive_two, send, shutdown_send,
 };
 pub(crate) use thread::spawn;
 

@@ -57,6 +57,8 @@ pub enum Site {
     Receive,
     /// readv(2).
     ReceiveVectored,
+    /// recvmsg(2) from the error queue.
+    ErrorQueue,
     /// send(2).
     Send,
     /// sendmsg(2).

@@ -38,6 +38,24 @@ pub(crate) fn receive_two(fd: BorrowedFd<'_>, first: &mut [u8], second: &mut [u8
     })
 }
 
+/// recvmsg(2): takes one message off the error queue and drops it. Answers whether there was one.
+///
+/// KERNEL: unix(7): the flag is not known there, and the call answers nothing at all; only what comes from an error queue is
+/// marked with it.
+pub(crate) fn drop_error(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: all-zero is a valid msghdr: no name, no pieces, no control data.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    let taken = retry(Site::ErrorQueue, |_| {
+        // SAFETY: the message outlives the call, and has no room for anything to be written to.
+        unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) }
+    });
+    match taken {
+        Ok(_) => Ok(message.msg_flags & libc::MSG_ERRQUEUE != 0),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// send(2) for one piece, sendmsg(2) for more. The caller offers at most `IOV_MAX` (1024) pieces.
 pub(crate) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;

@@ -12,5 +12,6 @@ mod echoing;
 mod kills;
 mod matrix;
 mod memory;
+mod news;
 mod serving;
 mod starting;

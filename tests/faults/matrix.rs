@@ -9,7 +9,7 @@ use linkpoll::faults::{Effect, Fault, Site, executed};
 use linkpoll_conformance::isolated;
 use nix::errno::Errno;
 
-use crate::{dialling, memory, serving, starting};
+use crate::{dialling, memory, news, serving, starting};
 
 /// Whether the kernel does this to a socket that is watched for edges.
 ///
@@ -25,6 +25,7 @@ fn outcome(site: Site, fault: Fault, effect: Effect) -> String {
         Site::Connect | Site::ConnectResult => dialling::check(site, fault, effect),
         Site::SocketType | Site::PeerName | Site::FileFlags => dialling::check_adopting(site, fault),
         Site::PageExchange => memory::check(site, fault),
+        Site::ErrorQueue => news::check(site, fault),
         _ if effect == Effect::SetUp => starting::check(site, fault),
         _ => {
             let [level, edge] = [Trigger::Level, Trigger::Edge].map(|trigger| {

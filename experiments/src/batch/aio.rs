@@ -59,6 +59,7 @@ impl Engine for Aio {
         unsafe {
             self.run(count, |at, result| {
                 if let Some(entry) = entries.get_mut(at)
+                    && !entry.answered
                     && !is_interrupted(result)
                 {
                     entry.answer(outcome(result));
@@ -100,6 +101,7 @@ impl Engine for Aio {
         unsafe {
             self.run(count, |at, result| {
                 if let Some(entry) = entries.get_mut(at)
+                    && !entry.answered
                     && !is_interrupted(result)
                 {
                     entry.answer(outcome(result));
@@ -140,10 +142,13 @@ impl Aio {
             count(1);
             // SAFETY: the caller's promise, and everything submitted is reaped right below.
             let submitted = match unsafe { self.context.submit(&list[at..]) } {
-                Ok(0) => return Err(io::ErrorKind::ResourceBusy.into()),
+                // The rest is left to single calls.
+                Ok(0) => return Ok(()),
                 Ok(n) => n,
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => continue,
+                    // KERNEL: io_submit(2): no memory, or no room in the ring, for the moment.
+                    Some(libc::EAGAIN | libc::ENOMEM) => return Ok(()),
                     // KERNEL: io_submit(2): the first entry is bad; that is an answer of its own.
                     Some(number @ libc::EBADF) => {
                         answer(at, -i64::from(number));
@@ -157,9 +162,17 @@ impl Aio {
             for _ in 0..submitted {
                 // All of it was executed within the call. Should a kernel do it otherwise, it is waited for: the memory
                 // is not ours before.
-                let (event, called) = self.context.reap()?;
-                count(u64::from(called));
-                answer(usize::try_from(event.data).unwrap_or(usize::MAX), event.result);
+                match self.context.reap() {
+                    Ok((event, called)) => {
+                        count(u64::from(called));
+                        answer(usize::try_from(event.data).unwrap_or(usize::MAX), event.result);
+                    }
+                    Err(error) => {
+                        // They were executed, and nobody can tell how: their connections are broken.
+                        (at - submitted..at).for_each(|lost| answer(lost, -i64::from(libc::EIO)));
+                        return Err(error);
+                    }
+                }
             }
         }
         Ok(())
@@ -193,4 +206,54 @@ impl Aio {
 
 fn descriptor(fd: BorrowedFd<'_>) -> u32 {
     u32::try_from(fd.as_raw_fd()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::AsFd as _;
+
+    use linkpoll::driver::Key;
+    use linkpoll::driver::epoll::ReceiveEntry;
+
+    use super::*;
+
+    /// A ring without room refuses a batch for the moment: its entries are left to single calls, and the engine is not
+    /// given up.
+    #[test]
+    fn a_batch_that_is_refused_for_the_moment_is_left_to_single_calls() {
+        let mut engine = Aio::new(1).expect("this kernel has the engine");
+        let (mut peer, near) = UnixStream::pair().expect("a pair of sockets");
+        near.set_nonblocking(true).expect("an option of sockets");
+        peer.write_all(b"bytes").expect("there is room");
+        let mut nothing = [0_u8; 1];
+        let mut block = ControlBlock {
+            rw_flags: NO_WAIT,
+            opcode: READ,
+            descriptor: u32::try_from(near.as_raw_fd()).expect("a number"),
+            buffer: nothing.as_mut_ptr().expose_provenance() as u64,
+            ..ControlBlock::default()
+        };
+        let mut taken = 0;
+        // Reads of no bytes, until the ring is full of their events.
+        // SAFETY: the block outlives the call, and describes no bytes.
+        while let Ok(1) = unsafe { engine.context.submit(&[&raw mut block]) } {
+            taken += 1;
+        }
+        assert!(taken > 0, "the ring has room at first");
+        let calls = SystemCalls::default();
+        let mut room = [0; 8];
+        let mut receive = |engine: &mut Aio| {
+            let mut entry = ReceiveEntry::new(Key::new(0, 1), near.as_fd(), &mut room);
+            let mut entries = [Entry { entry: &mut entry, answered: false }];
+            engine.receive(&calls, &mut entries).expect("it goes on");
+            let [Entry { answered, .. }] = entries;
+            answered.then(|| entry.into_result().expect("bytes are there"))
+        };
+        assert_eq!(receive(&mut engine), None);
+        for _ in 0..taken {
+            engine.context.reap().expect("the events are there");
+        }
+        assert_eq!(receive(&mut engine), Some(5));
+    }
 }

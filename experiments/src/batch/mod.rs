@@ -189,6 +189,10 @@ impl<E: Engine> Kernel for Batched<E> {
         self.linux.send(fd, pieces)
     }
 
+    fn drop_error(&mut self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        self.linux.drop_error(fd)
+    }
+
     fn accept(&mut self, fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
         self.linux.accept(fd)
     }

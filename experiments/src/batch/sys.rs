@@ -4,6 +4,8 @@
 use std::io;
 use std::ptr;
 
+use linkpoll::sync::{Ordering, fence};
+
 /// KERNEL: `struct iocb` of linux/aio_abi.h, little-endian order of `key` and `rw_flags`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,18 +113,22 @@ impl Context {
         }
         let ring = self.ring();
         // KERNEL: requests on sockets that do not wait complete within io_submit, on this thread, so the ring does not
-        // change while we look: volatile accesses suffice.
+        // change while we look: volatile accesses suffice. The fences are for a kernel that completes one elsewhere.
         // SAFETY: the ring is mapped for as long as the context lives.
         let Ring { slots, head, tail, header, .. } = unsafe { ptr::read_volatile(ring) };
         if head == tail || head >= slots {
             return None;
         }
+        // ORDERING: Acquire: the event is read after the tail that shows it, which the kernel stores behind it.
+        fence(Ordering::Acquire);
         // SAFETY: the events lie behind the header of that length, in the same mapping.
         let events = unsafe { ring.cast::<u8>().add(header as usize) }.cast::<Event>();
         // SAFETY: `head` is below `slots`, the number of events mapped.
         let event = unsafe { events.add(head as usize) };
         // SAFETY: as above; the kernel has written this event, for `head` is not `tail`.
         let event = unsafe { ptr::read_volatile(event) };
+        // ORDERING: Release: the event is read before its place is given back, which the kernel then writes.
+        fence(Ordering::Release);
         // SAFETY: the ring is mapped writable, and its head belongs to us.
         let word = unsafe { &raw mut (*ring).head };
         // SAFETY: as above.

@@ -199,7 +199,8 @@ impl Uring {
         for (from, to) in ends {
             // SAFETY: all-zero is a valid msghdr: no name, no pieces, no control data.
             let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-            message.msg_iov = self.pieces[from..to].as_mut_ptr();
+            // The kernel only reads the list.
+            message.msg_iov = self.pieces[from..to].as_ptr().cast_mut();
             message.msg_iovlen = to - from;
             self.messages.push(message);
         }

@@ -7,11 +7,11 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use linkpoll::buffer::{AllocError, Segment};
 use linkpoll::driver::epoll::Socket;
-use linkpoll::driver::{Event, system};
+use linkpoll::driver::{Event, SystemCalls, system};
 
 use super::Uring;
 use super::entry::{End, Incoming, Kind, What};
@@ -268,8 +268,28 @@ impl<R: Ring> Uring<R> {
         {
             return None;
         }
+        if completion.result & i32::from(libc::POLLHUP) == 0
+            && let Some(fd) = entry.fd.as_ref()
+            && has_news(fd.as_fd(), &self.calls)
+        {
+            return None;
+        }
         entry.hung_up = true;
         self.fail(id, io::ErrorKind::ConnectionReset.into());
         None
+    }
+}
+
+/// Whether what is reported as an error is news of memory that another owner has lent from the socket. Drops them.
+fn has_news(fd: BorrowedFd<'_>, calls: &SystemCalls) -> bool {
+    let mut any = false;
+    loop {
+        calls.other.add(1);
+        match system::drop_error(fd) {
+            Ok(true) => any = true,
+            Ok(false) => return any,
+            // Not known: it is reported again when more comes.
+            Err(_) => return true,
+        }
     }
 }

@@ -22,6 +22,13 @@ pub trait LendingKernel: Kernel {
     /// As setsockopt(2); `EOPNOTSUPP` where the socket's family cannot.
     fn set_lending(&mut self, fd: BorrowedFd<'_>, on: bool) -> io::Result<()>;
 
+    /// The number that the first call of a socket that lends gets.
+    ///
+    /// KERNEL: msg_zerocopy.rst: the counter starts at 0. A kernel that is played may start near the wrap.
+    fn first_number(&self) -> u32 {
+        0
+    }
+
     /// Sends the pieces in order; with `lend` by reference, with `more` as something that is not all.
     ///
     /// # Errors

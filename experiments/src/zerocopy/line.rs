@@ -53,6 +53,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub struct Line {
     pub(super) policy: Policy,
+    /// The error queue had something that no report of the kernel has led to: a report that comes now is out of date.
+    news: bool,
     busy: Option<Box<Busy>>,
 }
 
@@ -103,10 +105,26 @@ impl Line {
         self.busy.as_ref().map_or(0, |busy| busy.unheeded)
     }
 
-    /// The error queue was looked into, and is empty.
-    pub(super) fn heeded(&mut self) {
+    /// The error queue was looked into, and is empty now.
+    pub(super) fn heeded(&mut self, any: bool) {
+        self.news |= any;
         if let Some(busy) = &mut self.busy {
             busy.unheeded = 0;
+        }
+    }
+
+    /// The kernel reports an error. Answers whether what was found in the queue explains that.
+    pub(super) fn explains_report(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// The kernel numbers the calls of this socket from `first` on.
+    pub(super) fn begin(&mut self, first: u32) {
+        if first != 0 && self.busy.is_none() {
+            let mut busy = Box::<Busy>::default();
+            busy.tracker = Tracker::starting_at(first);
+            busy.unclaimed = first;
+            self.busy = Some(busy);
         }
     }
 

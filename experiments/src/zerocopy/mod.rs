@@ -24,7 +24,8 @@
 //! * `COPIED`: lending was pure loss; after some in a row the connection copies, and rarely tries again (`policy.rs`).
 //! * `EOPNOTSUPP` from the option: the family cannot (Unix sockets); the connection copies.
 //! * `EPOLLERR` means news of lent memory or a real error. The queue is read first; when it had something, a real error
-//!   is found by receiving.
+//!   is found by receiving. A report may be older than the last look into the queue, which a send has taken meanwhile:
+//!   then it is explained by what that look has found.
 //!
 //! A socket that somebody has switched to lending before is never lent to: its numbers are not ours. Memory that is
 //! shared with other processes must not be lent across fork(2); the pool's is private, where both sides are safe.
@@ -132,7 +133,10 @@ impl Zerocopy {
         if line.policy == Policy::Fresh {
             tools.calls.other.add(2);
             line.policy = match tools.kernel.is_lending(fd) {
-                Ok(false) if tools.kernel.set_lending(fd, true).is_ok() => Policy::Lending(0),
+                Ok(false) if tools.kernel.set_lending(fd, true).is_ok() => {
+                    line.begin(tools.kernel.first_number());
+                    Policy::Lending(0)
+                }
                 Ok(true) => Policy::Foreign,
                 _ => Policy::Never,
             };
@@ -153,13 +157,8 @@ impl Zerocopy {
         line.has_room()
     }
 
-    /// Reads the error queue until it is empty. Answers whether there was anything.
-    fn heed<K: LendingKernel>(
-        &mut self,
-        tools: &mut Tools<'_, K>,
-        line: &mut Line,
-        fd: BorrowedFd<'_>,
-    ) -> bool {
+    /// Reads the error queue until it is empty.
+    fn heed<K: LendingKernel>(&mut self, tools: &mut Tools<'_, K>, line: &mut Line, fd: BorrowedFd<'_>) {
         let mut any = false;
         loop {
             tools.calls.other.add(1);
@@ -172,8 +171,7 @@ impl Zerocopy {
             any |= fetched.is_ok();
             // An error is an empty queue, or a socket whose error receiving will find.
             if !matches!(fetched, Ok(Fetched::Some)) {
-                line.heeded();
-                return any;
+                return line.heeded(any);
             }
         }
     }
@@ -199,10 +197,13 @@ impl Zerocopy {
                     return Ok(Some(n));
                 }
                 Err(error) => match error.raw_os_error() {
-                    Some(libc::ENOBUFS) if again => {
-                        self.heed(tools, line, fd);
-                    }
+                    Some(libc::ENOBUFS) if again => self.heed(tools, line, fd),
                     Some(libc::ENOBUFS) => self.stats.refusals.add(1),
+                    // KERNEL: tcp(7) sockets with an upper protocol of their own (kTLS) take the option, and not the flag.
+                    Some(libc::EOPNOTSUPP) => {
+                        line.policy = Policy::Never;
+                        return Ok(None);
+                    }
                     _ => return Err(error),
                 },
             }
@@ -217,8 +218,8 @@ impl Zerocopy {
     }
 
     fn release_quarantined(&mut self, events: &mut VecDeque<Event<Socket>>) {
-        let tokens = self.graveyard.look();
-        events.extend(tokens.into_iter().map(|token| Event::Released(token, Lending::Lent)));
+        let release = |token| events.push_back(Event::Released(token, Lending::Lent));
+        self.graveyard.look(&self.stats, release);
     }
 }
 
@@ -295,17 +296,12 @@ impl<K: LendingKernel> SendPath<K> for Zerocopy {
     }
 
     fn heed_errors(&mut self, mut tools: Tools<'_, K>, line: &mut Line, fd: BorrowedFd<'_>) -> bool {
-        if line.policy == Policy::Fresh {
-            // It may have been lent from before it came here, and still get news of that.
-            tools.calls.other.add(1);
-            line.policy = match tools.kernel.is_lending(fd) {
-                Ok(true) => Policy::Foreign,
-                _ => Policy::Fresh,
-            };
+        if !line.is_lent() && matches!(line.policy, Policy::Fresh | Policy::Never) {
+            // Nothing was lent from here. It may have been before it came, and still get news of that.
+            return Copying.heed_errors(tools, &mut (), fd);
         }
-        // KERNEL: unix(7): the flag that asks for the error queue is not known there, and the call would answer nothing,
-        // for ever.
-        !matches!(line.policy, Policy::Fresh | Policy::Never) && self.heed(&mut tools, line, fd)
+        self.heed(&mut tools, line, fd);
+        line.explains_report()
     }
 
     fn close(&mut self, mut tools: Tools<'_, K>, mut line: Line, key: Key, fd: OwnedFd) {

@@ -25,8 +25,10 @@ pub struct LendingStats {
     pub strays: Counter,
     /// Sends that the kernel refused to take by reference for want of memory (`ENOBUFS`), and that were copied.
     pub refusals: Counter,
-    /// Blocks that wait for their last holder, to get fresh pages.
+    /// Blocks that were given up, and wait for their last holder to get fresh pages; and those that have got them.
     pub quarantined: Counter,
+    /// See `quarantined`.
+    pub exchanged: Counter,
     /// Nanoseconds between lending and return, summed over all calls; and the longest.
     pub release_nanoseconds: Counter,
     /// See `release_nanoseconds`.
@@ -38,6 +40,12 @@ impl LendingStats {
     #[must_use]
     pub fn lent_now(&self) -> u64 {
         self.lent_bytes.get() - self.returned_bytes.get() - self.given_up_bytes.get()
+    }
+
+    /// Blocks that wait for their last holder.
+    #[must_use]
+    pub fn quarantined_now(&self) -> u64 {
+        self.quarantined.get() - self.exchanged.get()
     }
 
     pub(super) fn returned(&self, bytes: usize, after: Duration) {

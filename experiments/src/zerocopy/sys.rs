@@ -11,8 +11,9 @@ const CODE_COPIED: u8 = 1;
 
 /// Records of an error queue that one call fetches.
 pub(super) const RECORDS: usize = 4;
-/// Room for the control data of one record: a header, `sock_extended_err`, an address.
-const CONTROL: usize = 128;
+/// Room for the control data of one record: a header, `sock_extended_err` and an address (64 bytes), and, where somebody
+/// has asked for times on the socket (socket(7)), two more headers with these (96 bytes). What has no room is lost.
+const CONTROL: usize = 192;
 
 /// Memory that comes back: of the calls with these numbers, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,15 @@
 //! thread that asks for it, and is gone with that thread, also when it crashes.
 #![expect(unsafe_code, reason = "bpf(2) and ioctl(2) read memory by address")]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::process::Command;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns, unshare};
+use nix::unistd::Pid;
 
 use super::skip;
 
@@ -111,6 +114,75 @@ pub(crate) fn ip(arguments: &[&str]) -> io::Result<()> {
     }
     let text = String::from_utf8_lossy(&output.stderr).trim().to_string();
     Err(io::Error::other(format!("ip {}: {text}", arguments.join(" "))))
+}
+
+/// Two namespaces, a pair of interfaces between them, and a program in the driver of the receiving one, which plays the
+/// network card: it takes the sender's pages as they are. The calling thread is in the sender's.
+pub(crate) struct Pair {
+    near: File,
+    far: File,
+    _program: Xdp,
+}
+
+impl Pair {
+    /// The receiver's address.
+    pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+
+    /// Sets it up.
+    pub(crate) fn new() -> io::Result<Self> {
+        namespace()?;
+        let far = namespace_file()?;
+        namespace()?;
+        let near = namespace_file()?;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), far.as_raw_fd());
+        ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", &path])?;
+        ip(&["addr", "add", "10.77.0.1/24", "dev", "near"])?;
+        ip(&["link", "set", "near", "up"])?;
+        setns(far.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        ip(&["addr", "add", &format!("{}/24", Self::FAR), "dev", "far"])?;
+        ip(&["link", "set", "far", "up"])?;
+        let program = Xdp::attach(nix::net::if_::if_nametoindex("far")?, Mode::Native, Verdict::Pass)?;
+        setns(near.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        Ok(Self { near, far, _program: program })
+    }
+
+    /// A listener in the receiver's namespace.
+    pub(crate) fn listen(&self) -> io::Result<TcpListener> {
+        setns(self.far.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        let listener = TcpListener::bind((Self::FAR, 0));
+        setns(self.near.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        listener
+    }
+
+    /// Has what comes in on the receiving interface worked off by a thread of its own, on this processor (threaded NAPI), not
+    /// on the processor of whoever sends.
+    ///
+    /// KERNEL: it can be switched on only while a program is attached (veth).
+    pub(crate) fn receive_on(&self, processor: usize) -> io::Result<()> {
+        // What sysfs shows belongs to the namespace of whoever mounts it. The mount goes with the thread.
+        let switch = || -> io::Result<()> {
+            setns(self.far.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+            mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>)?;
+            fs::write("/sys/class/net/far/threaded", "1")
+        };
+        std::thread::scope(|scope| scope.spawn(switch).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let mut cpus = CpuSet::new();
+        cpus.set(processor)?;
+        let mut pinned = 0;
+        for process in fs::read_dir("/proc")? {
+            let path = process?.path();
+            let id = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+            if let Some(id) = id.filter(|_| name.starts_with("napi/far-")) {
+                sched_setaffinity(Pid::from_raw(id), &cpus)?;
+                pinned += 1;
+            }
+        }
+        if pinned == 0 { Err(io::Error::other("no thread receives")) } else { Ok(()) }
+    }
 }
 
 /// Runs a test on a fresh thread that has prepared its surroundings; says so when it cannot be prepared, here and to

@@ -1,21 +1,34 @@
 //! Connections that end while the kernel has memory of them.
 
+use std::time::Instant;
+
+use linkpoll_experiments::{AnyDriver, DriverOptions, Transport};
+
 use super::*;
 
 /// More than a peer's window takes, where the kernel copies: the rest stays lent while the peer does not read.
 const PIECES: usize = 8;
 
 /// A rig whose peer does not read, with so many large pieces given, and not all of them released.
-fn withheld(lender: &Lender, pieces: usize) -> (LendingRig<'_>, Key, Peer) {
+///
+/// Slabs are held: the memory that comes back is used again, not unmapped.
+fn withheld(lender: &Lender, pieces: usize) -> (LendingRig<'_>, Key, Peer, Vec<Tail>) {
     let mut rig = Rig::new(lender);
     let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+    let held = hold_slabs(rig.driver.pool());
     for round in 0..pieces {
         rig.send_chain(key, piece(round * LARGE, LARGE), Some(round as u64));
     }
     rig.linger(MOMENT);
     let stats = stats(&mut rig);
     assert!(stats.lent_now() > 0 && !rig.tokens.is_empty(), "nothing is lent: {stats:?}");
-    (rig, key, peer)
+    (rig, key, peer, held)
+}
+
+/// Overwrites what was lent, and is free now, all of it.
+fn scribble_over_lent(pool: &BlockPool, lender: &Lender) {
+    let (over, lent) = (scribble(pool), lender.laid.borrow());
+    assert!(lent.is_subset(&over), "blocks are not used again, so nothing is shown");
 }
 
 /// The bytes that the socket has taken: those that are not sent are dropped by closing.
@@ -28,19 +41,17 @@ fn taken(rig: &LendingRig<'_>, key: Key) -> Vec<u8> {
 #[test]
 fn memory_of_a_closed_connection_never_reaches_another() {
     let lender = Lender::default();
-    let (mut rig, key, mut peer) = withheld(&lender, PIECES);
+    let (mut rig, key, mut peer, _held) = withheld(&lender, PIECES);
     let stats = stats(&mut rig);
     let (taken, lent) = (taken(&rig, key), stats.lent_now());
     rig.close(key);
     rig.until("it is closed", |rig| rig.log(key).closed);
     assert!(!rig.tokens.is_empty(), "released, but the peer has not read");
-    scribble(&mut rig, key);
+    scribble(rig.driver.pool());
     rig.until("patience ends", |rig| rig.tokens.is_empty());
     assert_eq!((stats.lent_now(), stats.given_up_bytes.get()), (0, lent), "{stats:?}");
     assert!(stats.quarantined.get() > 0, "{stats:?}");
-    for _ in 0..3 {
-        scribble(&mut rig, key);
-    }
+    scribble_over_lent(rig.driver.pool(), &lender);
     assert!(peer.read_to_end() == taken, "bytes of somebody else");
     rig.finish();
 }
@@ -48,8 +59,8 @@ fn memory_of_a_closed_connection_never_reaches_another() {
 /// The peer reads after all, in time: nothing is given up.
 #[test]
 fn memory_of_a_closed_connection_comes_back_by_itself() {
-    let lender = Lender(ZerocopyOptions { patience: PATIENCE, ..ZerocopyOptions::default() });
-    let (mut rig, key, mut peer) = withheld(&lender, PIECES);
+    let lender = Lender::with(ZerocopyOptions { patience: PATIENCE, ..ZerocopyOptions::default() });
+    let (mut rig, key, mut peer, _held) = withheld(&lender, PIECES);
     let stats = stats(&mut rig);
     let taken = taken(&rig, key);
     rig.close(key);
@@ -69,7 +80,7 @@ fn memory_of_a_closed_connection_comes_back_by_itself() {
 #[test]
 fn a_block_in_quarantine_waits_for_its_last_holder() {
     let lender = Lender::default();
-    let (mut rig, key, mut peer) = withheld(&lender, PIECES - 2);
+    let (mut rig, key, mut peer, _held) = withheld(&lender, PIECES - 2);
     let given = (PIECES - 2) * LARGE;
     let mut tail = rig.driver.alloc_send(key, LARGE).unwrap();
     tail.spare()[..LARGE].copy_from_slice(&pattern(given, LARGE));
@@ -86,7 +97,8 @@ fn a_block_in_quarantine_waits_for_its_last_holder() {
     assert!(held[..] == pattern(given, LARGE), "what is held has changed");
     drop(held);
     rig.until("the block is free", |rig| rig.tokens.is_empty());
-    scribble(&mut rig, key);
+    assert_eq!(stats.quarantined_now(), 0, "{stats:?}");
+    scribble_over_lent(rig.driver.pool(), &lender);
     assert!(peer.read_to_end() == pattern(0, given + more), "bytes of somebody else");
     rig.finish();
 }
@@ -94,8 +106,8 @@ fn a_block_in_quarantine_waits_for_its_last_holder() {
 /// A reset gives everything back, before and after the connection is closed.
 #[test]
 fn a_reset_gives_everything_back() {
-    let lender = Lender(ZerocopyOptions { patience: PATIENCE, ..ZerocopyOptions::default() });
-    let (mut rig, key, peer) = withheld(&lender, 40);
+    let lender = Lender::with(ZerocopyOptions { patience: PATIENCE, ..ZerocopyOptions::default() });
+    let (mut rig, key, peer, _held) = withheld(&lender, 40);
     let stats = stats(&mut rig);
     assert!(stats.lent_now() > 0, "{stats:?}");
     peer.reset();
@@ -112,31 +124,98 @@ fn a_reset_gives_everything_back() {
 #[test]
 fn memory_of_a_detached_connection_never_reaches_another() {
     let lender = Lender::default();
-    let (mut rig, key, mut peer) = withheld(&lender, PIECES);
+    let (mut rig, key, mut peer, _held) = withheld(&lender, PIECES);
     let stats = stats(&mut rig);
     let taken = taken(&rig, key);
     let detached = rig.driver.detach(key).unwrap();
     rig.until("the memory is free", |rig| rig.tokens.is_empty());
     assert_eq!(stats.lent_now(), 0, "{stats:?}");
-    scribble(&mut rig, key);
+    scribble_over_lent(rig.driver.pool(), &lender);
     drop(detached);
     assert!(peer.read_to_end() == taken, "bytes of somebody else");
     rig.finish();
+}
+
+/// Memory of two closed connections: the one whose blocks are free does not wait for the other's.
+#[test]
+fn connections_in_quarantine_do_not_wait_for_each_other() {
+    let lender = Lender::default();
+    let (mut rig, key, _peer, _held) = withheld(&lender, PIECES);
+    let first = rig.tokens.clone();
+    let (other, _other_peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+    let mut kept = Vec::new();
+    for round in 0..PIECES {
+        let piece = lender.piece(&mut rig.driver, other, Segment::from(pattern(0, LARGE)));
+        kept.push(piece.clone());
+        let token = (100 + round) as u64;
+        rig.tokens.insert(token);
+        rig.driver.send(other, piece.into(), Some(Token(token)));
+    }
+    let stats = stats(&mut rig);
+    rig.close(other);
+    rig.close(key);
+    rig.until("the first one's memory is free", |rig| rig.tokens.is_disjoint(&first));
+    assert!(stats.quarantined_now() > 0 && !rig.tokens.is_empty(), "what is held was let go: {stats:?}");
+    drop(kept);
+    rig.until("the other's memory is free", |rig| rig.tokens.is_empty());
+    assert_eq!((stats.lent_now(), stats.quarantined_now()), (0, 0), "{stats:?}");
+    rig.finish();
+}
+
+/// A connection that was lent from and goes to another driver, of any kind: news of what was lent neither keep that driver
+/// awake nor end the connection, also when the peer has ended its direction.
+#[test]
+fn a_connection_that_was_lent_from_is_served_by_any_driver() {
+    for transport in Transport::ALL {
+        for ended in [false, true] {
+            let lender = Lender::default();
+            let (mut rig, key, mut peer, _held) = withheld(&lender, PIECES);
+            let taken = taken(&rig, key);
+            if ended {
+                peer.end();
+                rig.until("the end", |rig| rig.log(key).ended);
+            }
+            let socket = rig.driver.detach(key).unwrap().socket;
+            let mut driver = transport.driver(&DriverOptions::default()).unwrap();
+            let key = Key::new(7, 1);
+            driver.attach(key, socket).unwrap();
+            // News come while it reads, and when it has read everything.
+            let reader = reads(peer, taken.len());
+            let limit = Instant::now() + PATIENCE;
+            let mut quiet = 0;
+            let turn = |driver: &mut AnyDriver, wait| {
+                assert!(Instant::now() < limit, "{transport} stays awake");
+                driver.wait(Some(wait)).unwrap();
+                while let Some(event) = driver.next() {
+                    assert!(matches!(event, Event::Eof(_) | Event::Sent(..)), "{transport}: {event:?}");
+                }
+            };
+            while !reader.is_finished() {
+                turn(&mut driver, MOMENT);
+            }
+            let (mut peer, read) = reader.join().unwrap();
+            assert!(read == taken, "other bytes");
+            while quiet < 3 {
+                let started = Instant::now();
+                turn(&mut driver, MOMENT);
+                quiet = if started.elapsed() >= MOMENT / 2 { quiet + 1 } else { 0 };
+            }
+            driver.send(key, Segment::copy_of(b"and on").into(), None);
+            turn(&mut driver, Duration::ZERO);
+            assert_eq!(peer.read(6), b"and on", "{transport}");
+            rig.finish();
+        }
+    }
 }
 
 /// A driver that goes away while memory is lent: its pool may live on, and must not use it again as it is.
 #[test]
 fn memory_of_a_driver_that_is_gone_never_reaches_another() {
     let lender = Lender::default();
-    let (rig, key, mut peer) = withheld(&lender, PIECES);
+    let (rig, key, mut peer, _held) = withheld(&lender, PIECES);
     let taken = taken(&rig, key);
     let pool = rig.driver.pool().clone();
     drop(rig);
-    let mut blocks = Vec::new();
-    for _ in 0..40 {
-        let mut tail = pool.allocate(LARGE).unwrap();
-        tail.spare().fill(b'!');
-        blocks.push(tail);
-    }
+    scribble_over_lent(&pool, &lender);
     assert!(peer.read_to_end() == taken, "bytes of somebody else");
 }

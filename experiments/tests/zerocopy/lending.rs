@@ -36,7 +36,7 @@ fn lent_memory_is_not_used_again_before_it_is_back() {
     rig.linger(MOMENT);
     assert!(rig.log(key).sent >= LARGE as u64 && stats.lent_now() > 0, "{stats:?}");
     assert!(!rig.tokens.is_empty(), "all memory is free, but the peer has not read");
-    scribble(&mut rig, key);
+    scribble(rig.driver.pool());
     let reader = reads(peer, 8 * LARGE);
     rig.until("the memory is back", |rig| rig.tokens.is_empty());
     rig.until_sent(key);

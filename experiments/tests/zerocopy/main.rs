@@ -10,15 +10,19 @@
 mod bed;
 mod ending;
 mod lending;
+mod played;
+mod property;
 mod refusing;
 #[path = "../support/skip.rs"]
 mod skip;
 mod way;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use linkpoll::buffer::{Chain, Segment};
+use linkpoll::buffer::{BlockPool, Chain, Segment, Tail};
 use linkpoll::driver::epoll::{EpollOptions, Socket};
 use linkpoll::driver::{Driver as _, Event, Key, Lending, Token};
 use linkpoll::net::Address;
@@ -30,13 +34,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Long enough to notice what must not happen.
 const MOMENT: Duration = Duration::from_millis(60);
 const LARGE: usize = 64 << 10;
+/// More blocks of that size than a test lends.
+const SCRIBBLES: usize = 40;
 
 /// Drivers that lend what is large.
-struct Lender(ZerocopyOptions);
+struct Lender {
+    options: ZerocopyOptions,
+    /// Where it has laid pieces.
+    laid: RefCell<BTreeSet<usize>>,
+}
 
 impl Default for Lender {
     fn default() -> Self {
-        Self(ZerocopyOptions { patience: Duration::from_millis(300), ..ZerocopyOptions::default() })
+        Self::with(ZerocopyOptions { patience: Duration::from_millis(300), ..ZerocopyOptions::default() })
+    }
+}
+
+impl Lender {
+    fn with(options: ZerocopyOptions) -> Self {
+        Self { options, laid: RefCell::default() }
     }
 }
 
@@ -45,7 +61,7 @@ impl Bed for Lender {
 
     fn driver(&self, memory: usize) -> ZerocopyEpoll {
         let options = EpollOptions { memory, ..EpollOptions::default() };
-        zerocopy::driver(options, self.0).expect("an epoll instance can be had")
+        zerocopy::driver(options, self.options).expect("an epoll instance can be had")
     }
 
     fn socket(&self, fd: OwnedFd, peer: Address) -> Socket {
@@ -56,7 +72,9 @@ impl Bed for Lender {
     fn piece(&self, driver: &mut ZerocopyEpoll, key: Key, piece: Segment) -> Segment {
         let mut tail = driver.alloc_send(key, piece.len()).expect("the pool has a block");
         tail.spare()[..piece.len()].copy_from_slice(&piece);
-        tail.commit(piece.len())
+        let laid = tail.commit(piece.len());
+        self.laid.borrow_mut().insert(laid.as_ptr().addr());
+        laid
     }
 
     fn patience(&self) -> Duration {
@@ -74,15 +92,24 @@ fn piece(from: usize, n: usize) -> Chain {
     Segment::from(pattern(from, n)).into()
 }
 
-/// Overwrites every byte that the pool is ready to give to somebody else.
-fn scribble(rig: &mut LendingRig<'_>, key: Key) {
+/// Holds a block of every slab, so that none is unmapped when its other blocks are free: they are used again then.
+/// Answers what holds them.
+fn hold_slabs(pool: &BlockPool) -> Vec<Tail> {
+    // Four blocks of this size are mapped together, and given out in order.
+    let blocks: Vec<Tail> = (0..SCRIBBLES).map(|_| pool.allocate(LARGE).unwrap()).collect();
+    blocks.into_iter().step_by(4).collect()
+}
+
+/// Overwrites every byte that the pool is ready to give to somebody else. Answers where.
+fn scribble(pool: &BlockPool) -> BTreeSet<usize> {
     let mut blocks = Vec::new();
-    while blocks.len() < 40
-        && let Ok(mut tail) = rig.driver.alloc_send(key, LARGE)
+    while blocks.len() < SCRIBBLES
+        && let Ok(mut tail) = pool.allocate(LARGE)
     {
         tail.spare().fill(b'!');
         blocks.push(tail);
     }
+    blocks.iter_mut().map(|tail| tail.spare().as_ptr().addr()).collect()
 }
 
 /// Reads on a thread of its own.

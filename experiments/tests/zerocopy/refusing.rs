@@ -12,7 +12,7 @@ fn overlend(lender: &Lender, pieces: usize) {
     let mut rig = Rig::new(lender);
     let stats = stats(&mut rig);
     let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
-    let size = lender.0.least;
+    let size = lender.options.least;
     for round in 0..pieces {
         rig.send_chain(key, piece(round * size, size), Some(round as u64));
     }
@@ -35,7 +35,7 @@ fn without_option_memory_sends_are_copied() {
         fs::write("/proc/sys/net/core/optmem_max", "2048")
     };
     bed::on("without_option_memory_sends_are_copied", prepare, |()| {
-        overlend(&Lender(ZerocopyOptions { least: LARGE, ..Lender::default().0 }), 30);
+        overlend(&Lender::with(ZerocopyOptions { least: LARGE, ..Lender::default().options }), 30);
     });
 }
 
@@ -51,7 +51,7 @@ fn without_locked_memory_sends_are_copied() {
             Ok(())
         };
         bed::on("without_locked_memory_sends_are_copied", prepare, |()| {
-            overlend(&Lender(ZerocopyOptions { least: 4096, ..Lender::default().0 }), 60);
+            overlend(&Lender::with(ZerocopyOptions { least: 4096, ..Lender::default().options }), 60);
         });
     });
 }

@@ -1,12 +1,11 @@
 //! The way of lent pages: copied on delivery, lent all the way, or lost and sent again.
 #![expect(unsafe_code, reason = "an option of the socket is set by address")]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
 
-use nix::sched::{CloneFlags, setns};
-
-use super::bed::{LOOPBACK, Mode, Verdict, Xdp, ip};
+use super::bed::{LOOPBACK, Mode, Pair, Verdict, Xdp};
 use super::*;
 
 pub(crate) fn set_lending(fd: &OwnedFd) {
@@ -62,40 +61,37 @@ fn with_a_program_on_loopback_pages_are_lent() {
     });
 }
 
-/// Two namespaces, a pair of interfaces, and a program in the driver of the receiving one, which plays the network card.
-#[test]
-fn with_a_program_in_the_driver_pages_are_lent() {
-    const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-    const FAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// Sends over a pair of namespaces, whose receiving side is worked off where `receive` has it.
+fn over_a_pair(name: &str, receive: impl FnOnce(&Pair) -> io::Result<()> + Send) {
     let prepare = || {
-        bed::namespace()?;
-        let far = bed::namespace_file()?;
-        bed::namespace()?;
-        let near = bed::namespace_file()?;
-        let path = format!("/proc/{}/fd/{}", std::process::id(), far.as_raw_fd());
-        ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", &path])?;
-        ip(&["addr", "add", &format!("{NEAR}/24"), "dev", "near"])?;
-        ip(&["link", "set", "near", "up"])?;
-        setns(far.as_fd(), CloneFlags::CLONE_NEWNET)?;
-        ip(&["addr", "add", &format!("{FAR}/24"), "dev", "far"])?;
-        ip(&["link", "set", "far", "up"])?;
-        let xdp = Xdp::attach(nix::net::if_::if_nametoindex("far")?, Mode::Native, Verdict::Pass)?;
-        let listener = TcpListener::bind((FAR, 0))?;
-        setns(near.as_fd(), CloneFlags::CLONE_NEWNET)?;
-        Ok((xdp, listener, far))
+        let pair = Pair::new()?;
+        receive(&pair)?;
+        Ok((pair.listen()?, pair))
     };
-    bed::on("with_a_program_in_the_driver_pages_are_lent", prepare, |(_xdp, listener, _far)| {
+    bed::on(name, prepare, |(listener, _pair)| {
         let lender = Lender::default();
         let mut rig = Rig::new(&lender);
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         stream.set_nonblocking(true).unwrap();
         let peer = Peer::new(listener.accept().unwrap().0, PATIENCE);
         let key = rig.key();
-        let address = Address::Tcp(SocketAddr::from((FAR, 0)));
+        let address = Address::Tcp(SocketAddr::from((Pair::FAR, 0)));
         rig.driver.attach(key, lender.socket(stream.into(), address)).unwrap();
         all_is_lent(&mut rig, key, peer);
         rig.finish();
     });
+}
+
+/// Two namespaces, a pair of interfaces, and a program in the driver of the receiving one, which plays the network card.
+#[test]
+fn with_a_program_in_the_driver_pages_are_lent() {
+    over_a_pair("with_a_program_in_the_driver_pages_are_lent", |_| Ok(()));
+}
+
+/// As above; the card's part is played by a thread.
+#[test]
+fn with_a_thread_that_receives_pages_are_lent() {
+    over_a_pair("with_a_thread_that_receives_pages_are_lent", |pair| pair.receive_on(0));
 }
 
 /// Packets that are lost: their memory stays lent until they were sent again and arrived.
@@ -115,7 +111,7 @@ fn memory_of_lost_packets_stays_lent() {
         rig.send_chain(key, piece(0, LARGE), Some(1));
         rig.linger(MOMENT * 4);
         assert_eq!((stats.lent_now(), rig.tokens.len()), (LARGE as u64, 1), "{stats:?}");
-        scribble(&mut rig, key);
+        scribble(rig.driver.pool());
         drop(hole);
         let reader = reads(peer, LARGE);
         rig.until("the memory is back", |rig| rig.tokens.is_empty());

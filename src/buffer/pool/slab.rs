@@ -9,8 +9,10 @@ use crate::handover::Linked;
 use crate::sync::{Arc, AtomicUsize, Ordering, ThreadToken, UnsafeCell};
 use crate::sys::{self, Map};
 
-pub(super) static POOL: Origin =
-    Origin { name: "pool", writable: true, exchange_pages: Some(exchange_pages), release };
+static POOL: Origin = Origin { name: "pool", writable: true, exchange_pages: Some(exchange_pages), release };
+
+/// Blocks that are not whole pages: those of the smallest sizes, where pages are larger.
+static PARTS: Origin = Origin { name: "pool", writable: true, exchange_pages: None, release };
 
 /// The index that stands for a size beyond every class.
 pub(super) const OVERSIZE: usize = CLASSES.len();
@@ -76,6 +78,7 @@ impl Slab {
         let bytes = size * count;
         let mut map = Map::new(bytes).map_err(|_| AllocError::OutOfMemory { asked: bytes })?;
         let start = map.start();
+        let origin = if sys::is_whole_pages(size) { &POOL } else { &PARTS };
         let slab = NonNull::from(Box::leak(Box::new(Self {
             shape: Shape { class, count, size },
             shared: Arc::clone(shared),
@@ -89,7 +92,7 @@ impl Slab {
                 // SAFETY: `index < count`, so the block lies inside of the mapping.
                 let bytes = unsafe { start.add(index * size) };
                 PoolBlock {
-                    header: Header::new(&POOL, bytes, size),
+                    header: Header::new(origin, bytes, size),
                     next: UnsafeCell::new(ptr::null_mut()),
                     slab,
                 }

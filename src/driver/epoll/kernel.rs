@@ -150,6 +150,14 @@ pub trait Kernel: AsFd {
     /// As the system call; `WouldBlock` when there is no room.
     fn send(&mut self, fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// Takes one message off a socket's error queue and drops it (recvmsg(2)). Answers whether there was one.
+    ///
+    /// # Errors
+    /// As the system call.
+    fn drop_error(&mut self, _fd: BorrowedFd<'_>) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// accept4(2).
     ///
     /// # Errors
@@ -239,6 +247,10 @@ impl Kernel for Linux {
     #[inline]
     fn send(&mut self, fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         sys::send(fd, pieces)
+    }
+
+    fn drop_error(&mut self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        sys::drop_error(fd)
     }
 
     fn accept(&mut self, fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {

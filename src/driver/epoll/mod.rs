@@ -182,7 +182,7 @@ impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
         }
         let key = Key::from_word(ready.token());
         let mut readiness = ready.readiness();
-        if S::LENDS && readiness.is_error() && self.heed_errors(key, readiness) {
+        if readiness.is_error() && self.heed_errors(key, readiness) {
             // What lent memory has to tell is no error. If there is an error besides, receiving finds it.
             readiness = readiness.without_error();
         }
@@ -202,8 +202,13 @@ impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
         true
     }
 
-    /// Looks for news of lent memory. Answers whether there was anything.
+    /// Looks for news of lent memory. Answers whether they explain the report.
+    #[cold]
     fn heed_errors(&mut self, key: Key, readiness: Readiness) -> bool {
+        if !S::LENDS && readiness.is_hung_up() {
+            // Reported for ever in any case, and nobody waits for the news.
+            return false;
+        }
         let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
         match self.slots.get_mut(key) {
             Some(slot) if slot.kind == Kind::Connection => {

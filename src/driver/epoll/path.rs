@@ -12,7 +12,8 @@
 //!   tend ---------> before each wait: whose patience has ended?
 //! ```
 //!
-//! All but the first two are called only for paths that [lend](SendPath::LENDS).
+//! `heed_errors` is called for every path: a socket may come from an owner that has lent its memory, and still get news
+//! of that. What comes after it is called only for paths that [lend](SendPath::LENDS).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -76,7 +77,8 @@ pub trait SendPath<K: Kernel> {
         false
     }
 
-    /// Looks for news of lent memory where the kernel reports errors. Answers whether there was anything.
+    /// Looks for news of lent memory where the kernel reports errors. Answers whether they explain the report. Where
+    /// nobody reads them, the kernel reports them for ever.
     fn heed_errors(&mut self, _tools: Tools<'_, K>, _line: &mut Self::Line, _fd: BorrowedFd<'_>) -> bool {
         false
     }
@@ -136,6 +138,22 @@ impl<K: Kernel> SendPath<K> for Copying {
     #[inline]
     fn finished(&mut self, _line: &mut (), _token: Token) -> Option<Lending> {
         Some(Lending::Copied)
+    }
+
+    /// Whoever has lent memory from this socket before is not there any more, so the news are dropped.
+    #[cold]
+    fn heed_errors(&mut self, tools: Tools<'_, K>, _line: &mut (), fd: BorrowedFd<'_>) -> bool {
+        let mut any = false;
+        loop {
+            tools.calls.other.add(1);
+            match tools.kernel.drop_error(fd) {
+                Ok(true) => any = true,
+                // What is wrong with the connection is no message: receiving finds it.
+                Ok(false) => return any,
+                // Not known: it is reported again.
+                Err(_) => return true,
+            }
+        }
     }
 }
 

@@ -76,12 +76,12 @@ pub(super) struct Slot<L> {
     pub(super) deferred: bool,
     /// It is among those that are just received from.
     pub(super) ahead: bool,
-    /// What the send path knows of it.
+    pub(super) unsent: Option<Box<Unsent>>,
+    /// What the send path knows of it. Dropped behind what is unsent, which may lie in the same blocks as what is lent.
     pub(super) line: L,
     /// Bytes that the next message still needs, and the block they are received into.
     pub(super) wanted: usize,
     pub(super) block: Option<Box<Tail>>,
-    pub(super) unsent: Option<Box<Unsent>>,
     pub(super) peer: Option<Box<Address>>,
 }
 

@@ -51,7 +51,7 @@ macro_rules! faults {
 
 impl Site {
     /// All sites.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::EpollCreate,
         Self::EpollAdd,
         Self::EpollModify,
@@ -73,6 +73,7 @@ impl Site {
         Self::FileFlags,
         Self::Receive,
         Self::ReceiveVectored,
+        Self::ErrorQueue,
         Self::Send,
         Self::SendVectored,
         Self::Shutdown,
@@ -125,6 +126,7 @@ impl Site {
                 Connection: ECONNRESET ECONNREFUSED ENOTCONN ETIMEDOUT EHOSTUNREACH ENETUNREACH ENETDOWN ENOMEM
                     ENOBUFS EIO
             ],
+            Self::ErrorQueue => faults![Nothing: EAGAIN EINTR ENOMEM],
             Self::Send | Self::SendVectored => faults![
                 short;
                 Nothing: EAGAIN EINTR;
