@@ -7,14 +7,17 @@
 //! Every byte that two processes say to each other is in `PROTOCOL.md`.
 
 pub mod bulk;
+pub mod driver;
 pub mod handshake;
 pub mod layout;
 pub mod region;
 pub mod ring;
+pub mod session;
 pub mod storage;
 mod sys;
 mod violation;
 pub mod wake;
 pub mod wire;
 
+pub use driver::{ShmDriver, ShmOptions, ShmSocket};
 pub use violation::Violation;

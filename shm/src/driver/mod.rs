@@ -1,0 +1,545 @@
+//! Shared memory as a driver: the same handlers, services and streams as over TCP.
+//!
+//! ```text
+//!   wait   park every active session; sleep only if none has news            this file
+//!   next   what epoll reports: handshakes, doorbells, the ends of peers      handshakes.rs
+//!          each active session once: send what waits, receive                moving.rs
+//! ```
+//!
+//! # Active and parked
+//!
+//! A session is *active* when it is looked at in each turn, by one load of a word that its peer writes, and *parked* when
+//! it has asked for a doorbell ([`Session::park`](crate::session::Session::park)). A loop that spins never parks anybody: its
+//! turns cost no system call, but for one look at epoll in [`LOOKS`]. A loop that sleeps parks all active sessions first,
+//! and one that stays parked costs nothing until its doorbell rings.
+//!
+//! # The end of a peer
+//!
+//! A peer that ends its direction and closes is an end of the stream. One that is gone without having ended it has died:
+//! what it had published is received, then comes an error. A peer that breaks the protocol ends its own session.
+
+mod entry;
+mod handshakes;
+mod moving;
+mod options;
+mod statistics;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use linkpoll::buffer::{AllocError, BlockPool, Chain, PoolOptions, Tail};
+use linkpoll::driver::epoll::{Interest, Kernel as _, Linux, Ready};
+use linkpoll::driver::system::{self, EventBell};
+use linkpoll::driver::{Caps, Detached, Driver, Event, Key, KeyTable, SystemCalls, Token};
+use linkpoll::net::Address;
+use linkpoll::sync::{Arc, Bell};
+
+use crate::handshake::Handshake;
+use crate::session::Parked;
+pub use entry::ShmSocket;
+use entry::{Connecting, Connection, Entry, Listener, Unsent};
+use handshakes::Accepting;
+pub use options::ShmOptions;
+pub use statistics::Statistics;
+
+/// The token of the bell. No slot has this number.
+const BELL: u64 = u64::MAX;
+/// A bit of the tokens of handshakes that are nobody's key yet.
+const ACCEPTING: u64 = 1 << 31;
+const READ: Interest = Interest { receive: true, send: false, edge: false };
+const READ_WRITE: Interest = Interest { receive: true, send: true, edge: false };
+const EDGE: Interest = Interest { receive: true, send: false, edge: true };
+
+/// Of so many turns of a spinning loop with active sessions, one asks epoll.
+pub const LOOKS: u32 = 64;
+/// With less pooled memory than for one block to receive into, nothing could ever be received.
+const LEAST_MEMORY: usize = 256 << 10;
+const MOST_READY: usize = 256;
+
+/// The driver; see the [module's documentation](self).
+pub struct ShmDriver {
+    kernel: Linux,
+    options: ShmOptions,
+    calls: Arc<SystemCalls>,
+    bell: EventBell,
+    pool: BlockPool,
+    /// The block that sessions are received into, and one more for what does not fit.
+    block: Option<Tail>,
+    spare: Option<Tail>,
+    entries: KeyTable<Entry>,
+    accepting: KeyTable<Accepting>,
+    /// Keys with a handshake of ours, to mind their deadlines.
+    connecting: Vec<Key>,
+    next_handshake: u32,
+    listeners_rest: bool,
+    events: VecDeque<Event<ShmSocket>>,
+    ready: Vec<Ready>,
+    at_ready: usize,
+    /// Sessions that are looked at in each turn, and how many of them were in this one.
+    active: Vec<Key>,
+    at_active: usize,
+    starved: Vec<Key>,
+    /// Turns since epoll was asked.
+    turns: u32,
+    statistics: Statistics,
+}
+
+impl ShmDriver {
+    /// A driver on a fresh epoll instance.
+    ///
+    /// # Errors
+    /// As epoll_create1(2) and eventfd(2); `InvalidInput` for impossible options.
+    pub fn new(options: ShmOptions) -> io::Result<Self> {
+        if options.memory < LEAST_MEMORY {
+            let text = "a driver needs 256 KiB of pooled memory";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        if options.handshakes == 0 {
+            let text = "a driver needs room for a handshake";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let mut kernel = Linux::new()?;
+        let bell = EventBell::new()?;
+        kernel.watch(bell.as_fd(), BELL, EDGE)?;
+        let pool = PoolOptions { limit: options.memory, bell: Some(Box::new(bell.clone())) };
+        Ok(Self {
+            kernel,
+            options,
+            calls: Arc::default(),
+            bell,
+            pool: BlockPool::new(pool),
+            block: None,
+            spare: None,
+            entries: KeyTable::default(),
+            accepting: KeyTable::default(),
+            connecting: Vec::new(),
+            next_handshake: 0,
+            listeners_rest: false,
+            events: VecDeque::new(),
+            ready: Vec::with_capacity(MOST_READY),
+            at_ready: 0,
+            active: Vec::new(),
+            at_active: 0,
+            starved: Vec::new(),
+            turns: 0,
+            statistics: Statistics::default(),
+        })
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let mut statistics = self.statistics;
+        for key in self.entries.keys() {
+            if let Some(Entry::Connection(connection)) = self.entries.get(key) {
+                statistics.sessions_open += 1;
+                statistics.traffic.add(connection.session.counters());
+            }
+        }
+        statistics
+    }
+
+    /// Looks at a session in each turn from now on.
+    #[inline]
+    fn activate(&mut self, key: Key) {
+        if let Some(Entry::Connection(connection)) = self.entries.get_mut(key)
+            && !std::mem::replace(&mut connection.is_active, true)
+        {
+            self.active.push(key);
+        }
+    }
+
+    /// Parks all active sessions. Answers whether all of them sleep.
+    fn park_all(&mut self) -> bool {
+        let mut active = std::mem::take(&mut self.active);
+        let mut all = true;
+        active.retain(|&key| {
+            let stays = self.park(key);
+            all &= !stays;
+            stays
+        });
+        // Failing sessions activate nobody, so the list is still empty.
+        self.active = active;
+        all && self.events.is_empty()
+    }
+
+    /// Parks one session. Answers whether it stays active.
+    fn park(&mut self, key: Key) -> bool {
+        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return false };
+        let unsent = &connection.unsent.chain;
+        let send = (!unsent.is_empty()).then(|| unsent.len());
+        if connection.failed || connection.must_listen {
+            connection.is_active = connection.must_listen && !connection.failed;
+            return connection.is_active;
+        }
+        let receive = connection.may_receive();
+        match connection.session.park(receive, send) {
+            Ok(Parked::Sleeping) => {
+                connection.is_active = false;
+                false
+            }
+            Ok(Parked::NotYet) => true,
+            Err(error) => {
+                connection.is_active = false;
+                self.fail(key, error);
+                false
+            }
+        }
+    }
+
+    /// Does what epoll reports of one descriptor.
+    fn heed(&mut self, ready: Ready) {
+        let token = ready.token();
+        if token == BELL {
+            return;
+        }
+        if token & ACCEPTING != 0 {
+            return self.advance_accepting(Key::from_word(token & !ACCEPTING));
+        }
+        let key = Key::from_word(token);
+        match self.entries.get(key) {
+            Some(Entry::Listener(_)) => self.accept(key),
+            Some(Entry::Connecting(_)) => self.advance_connecting(key),
+            Some(Entry::Connection(_)) => self.hear(key),
+            Some(Entry::Failed) | None => {}
+        }
+    }
+
+    /// Stops watching a session's socket and eventfd.
+    fn unwatch_socket(&mut self, key: Key) {
+        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return };
+        if connection.watched.take().is_some() {
+            let (socket, bell) = connection.session.watched();
+            self.calls.control.add(1);
+            // If it goes on to be reported, it is ignored.
+            let _ = self.kernel.unwatch(socket);
+            if let Some(bell) = bell {
+                self.calls.control.add(1);
+                let _ = self.kernel.unwatch(bell);
+            }
+        }
+    }
+
+    /// Waits for room in a session's socket where frames wait for it.
+    fn update_watch(&mut self, key: Key) {
+        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return };
+        let writing = connection.session.wants_to_send();
+        if connection.watched.is_some_and(|watched| watched != writing) {
+            connection.watched = Some(writing);
+            self.calls.control.add(1);
+            let interest = if writing { READ_WRITE } else { READ };
+            if let Err(error) = self.kernel.rewatch(connection.session.watched().0, key.to_word(), interest) {
+                self.fail_with(key, error);
+            }
+        }
+    }
+
+    /// Takes a session out, with what it had done.
+    fn take_session(&mut self, connection: &Connection) {
+        self.statistics.traffic.add(connection.session.counters());
+    }
+
+    /// Takes back what is due to be told of a connection. Answers the bytes among it.
+    fn recall(&mut self, key: Key) -> Chain {
+        let mut received = Chain::new();
+        for event in std::mem::take(&mut self.events) {
+            match event {
+                Event::Received(of, segment) if of == key => received.push(segment),
+                Event::Connected(of) | Event::Sent(of, _) | Event::Eof(of) | Event::Error(of, _)
+                    if of == key => {}
+                other => self.events.push_back(other),
+            }
+        }
+        received
+    }
+}
+
+impl Driver for ShmDriver {
+    type Socket = ShmSocket;
+
+    fn caps(&self) -> Caps {
+        Caps {
+            receive_is_scarce: false,
+            releases_late: false,
+            largest_batch: 1,
+            must_poll: false,
+            half_close: true,
+        }
+    }
+
+    fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+
+    fn bell(&self) -> Box<dyn Bell> {
+        Box::new(self.bell.clone())
+    }
+
+    fn system_calls(&self) -> Arc<SystemCalls> {
+        Arc::clone(&self.calls)
+    }
+
+    fn peer(socket: &ShmSocket) -> Address {
+        Address::clone(&socket.peer)
+    }
+
+    fn listen(&mut self, key: Key, address: &Address, share: bool) -> io::Result<Address> {
+        must_be_a_path(address)?;
+        let (fd, bound) = system::listen(address, share)?;
+        self.calls.control.add(1);
+        self.kernel.watch(fd.as_fd(), key.to_word(), READ)?;
+        self.entries.insert(key, Entry::Listener(Listener { fd, receiving: true, is_watched: true }));
+        Ok(bound)
+    }
+
+    fn from_fd(_fd: OwnedFd, _peer: Address) -> Option<ShmSocket> {
+        None
+    }
+
+    fn into_fd(_socket: ShmSocket) -> Option<OwnedFd> {
+        None
+    }
+
+    fn connect(&mut self, key: Key, address: &Address, local: Option<SocketAddr>) -> io::Result<()> {
+        must_be_a_path(address)?;
+        self.calls.other.add(2);
+        let (fd, _) = system::connect(address, local)?;
+        let handshake = Handshake::client(fd, &self.options.session, Instant::now())?;
+        self.calls.control.add(1);
+        self.kernel.watch(handshake.as_fd(), key.to_word(), READ)?;
+        self.entries.insert(
+            key,
+            Entry::Connecting(Box::new(Connecting {
+                handshake,
+                address: address.clone(),
+                receiving: true,
+                unsent: Unsent::default(),
+                wanted: 0,
+                ending: false,
+                writing: false,
+            })),
+        );
+        self.connecting.push(key);
+        self.advance_connecting(key);
+        Ok(())
+    }
+
+    fn attach(&mut self, key: Key, socket: ShmSocket) -> io::Result<()> {
+        socket.session.check_process()?;
+        self.calls.control.add(1);
+        self.kernel.watch(socket.session.watched().0, key.to_word(), READ)?;
+        let mut connection = Connection::new(socket);
+        connection.watched = Some(false);
+        self.entries.insert(key, Entry::Connection(Box::new(connection)));
+        if let Err(error) = self.watch_bell(key) {
+            self.entries.remove(key);
+            return Err(error);
+        }
+        self.activate(key);
+        Ok(())
+    }
+
+    fn detach(&mut self, key: Key) -> Option<Detached<ShmSocket>> {
+        match self.entries.get(key)? {
+            Entry::Connection(connection) if !connection.failed => {}
+            _ => return None,
+        }
+        self.unwatch_socket(key);
+        let Some(Entry::Connection(connection)) = self.entries.remove(key) else { return None };
+        self.active.retain(|&active| active != key);
+        let received = self.recall(key);
+        let Connection { session, peer, mut unsent, .. } = *connection;
+        let chain = std::mem::take(&mut unsent.chain);
+        self.release_all(unsent);
+        Some(Detached { socket: ShmSocket { session: Box::new(session), peer }, received, unsent: chain })
+    }
+
+    fn receive(&mut self, key: Key, on: bool) {
+        match self.entries.get_mut(key) {
+            Some(Entry::Listener(listener)) => {
+                listener.receiving = on;
+                self.watch_listener(key);
+            }
+            Some(Entry::Connecting(connecting)) => connecting.receiving = on,
+            Some(Entry::Connection(connection)) if connection.receiving != on => {
+                connection.receiving = on;
+                if on {
+                    self.activate(key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn want(&mut self, key: Key, bytes: usize) {
+        match self.entries.get_mut(key) {
+            Some(Entry::Connection(connection)) if connection.block.is_none() => connection.wanted = bytes,
+            Some(Entry::Connecting(connecting)) => connecting.wanted = bytes,
+            _ => {}
+        }
+    }
+
+    fn alloc_send(&mut self, _key: Key, bytes: usize) -> Result<Tail, AllocError> {
+        self.pool.allocate(bytes)
+    }
+
+    fn send(&mut self, key: Key, mut chain: Chain, released: Option<Token>) -> usize {
+        match self.entries.get_mut(key) {
+            Some(Entry::Connection(connection)) if !connection.failed => {
+                if !connection.unsent.chain.is_empty() {
+                    connection.unsent.append(chain, released);
+                    return 0;
+                }
+                match connection.session.send(&mut chain) {
+                    Ok(n) => {
+                        if chain.is_empty() {
+                            if let Some(token) = released {
+                                self.release(token);
+                            }
+                        } else {
+                            connection.unsent.append(chain, released);
+                            self.activate(key);
+                        }
+                        return n;
+                    }
+                    Err(error) => self.fail(key, error),
+                }
+            }
+            Some(Entry::Connecting(connecting)) => {
+                connecting.unsent.append(chain, released);
+                return 0;
+            }
+            _ => {}
+        }
+        if let Some(token) = released {
+            self.release(token);
+        }
+        0
+    }
+
+    fn shutdown(&mut self, key: Key) {
+        match self.entries.get_mut(key) {
+            Some(Entry::Connection(connection)) if !connection.session.has_ended() => {
+                connection.ending = true;
+                self.end_if_due(key);
+            }
+            Some(Entry::Connecting(connecting)) => connecting.ending = true,
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, key: Key) {
+        match self.entries.get_mut(key) {
+            None => return,
+            Some(Entry::Connection(connection)) => {
+                if connection.unsent.chain.is_empty() && !connection.failed {
+                    // Whatever fails here fails for one who is leaving.
+                    let _ = connection.session.end();
+                }
+                self.unwatch_socket(key);
+            }
+            Some(Entry::Listener(listener)) => {
+                if listener.is_watched {
+                    self.calls.control.add(1);
+                    let _ = self.kernel.unwatch(listener.fd.as_fd());
+                }
+            }
+            Some(Entry::Connecting(_) | Entry::Failed) => {}
+        }
+        self.calls.other.add(1);
+        match self.entries.remove(key) {
+            Some(Entry::Connection(connection)) => {
+                self.take_session(&connection);
+                self.active.retain(|&active| active != key);
+                self.release_all(connection.unsent);
+            }
+            Some(Entry::Connecting(connecting)) => self.release_all(connecting.unsent),
+            _ => {}
+        }
+        drop(self.recall(key));
+        self.events.push_back(Event::Closed(key));
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.at_active = 0;
+        self.at_ready = 0;
+        self.ready.clear();
+        self.feed_starved();
+        let mut timeout = timeout;
+        if timeout == Some(Duration::ZERO) {
+            self.turns += 1;
+            if self.turns < LOOKS && !self.active.is_empty() {
+                return Ok(());
+            }
+        } else if !self.park_all() || !self.events.is_empty() {
+            timeout = Some(Duration::ZERO);
+        }
+        self.turns = 0;
+        if (!self.accepting.is_empty() || !self.connecting.is_empty())
+            && let Some(deadline) = self.mind_deadlines()
+        {
+            let left = deadline.saturating_duration_since(Instant::now());
+            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
+        if !self.events.is_empty() {
+            timeout = Some(Duration::ZERO);
+        }
+        self.calls.wait.add(1);
+        self.kernel.wait(&mut self.ready, milliseconds(timeout))?;
+        Ok(())
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<Event<ShmSocket>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if let Some(&ready) = self.ready.get(self.at_ready) {
+                self.at_ready += 1;
+                self.heed(ready);
+            } else if let Some(&key) = self.active.get(self.at_active) {
+                self.at_active += 1;
+                self.statistics.looks += 1;
+                self.look_after(key);
+                self.statistics.looks_that_paid += u64::from(!self.events.is_empty());
+            } else {
+                return None;
+            }
+        }
+    }
+}
+
+impl AsFd for ShmDriver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kernel.as_fd()
+    }
+}
+
+impl fmt::Debug for ShmDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShmDriver")
+            .field("options", &self.options)
+            .field("active", &self.active.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn must_be_a_path(address: &Address) -> io::Result<()> {
+    match address {
+        Address::Unix(_) => Ok(()),
+        _ => {
+            let text = "shared memory connects through the path of a Unix socket";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        }
+    }
+}
+
+/// For epoll_wait(2), rounded up: who wakes before the time is over would only sleep again.
+fn milliseconds(timeout: Option<Duration>) -> i32 {
+    timeout.map_or(-1, |timeout| i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,73 @@
+//! What comes over the session's socket.
+
+use super::{Session, SessionError};
+use crate::wire::{Arrival, Frame};
+
+/// The most receives of one look. A peer that fills its socket faster than that has to wait for the next look.
+const MOST_RECEIVES: usize = 16;
+
+/// What a look at the socket has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// All there was.
+    All,
+    /// There may be more: look again before sleeping on an edge.
+    More,
+}
+
+impl Session {
+    /// Reads the session's socket: doorbells, sealed memory, the end. Never blocks, and reads a bounded amount.
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub fn listen(&mut self) -> Result<Heard, SessionError> {
+        self.take_frames()?;
+        for _ in 0..MOST_RECEIVES {
+            match self.control.receive() {
+                Ok(Arrival::Bytes) => self.take_frames()?,
+                Ok(Arrival::Nothing) => {
+                    self.control.flush()?;
+                    return Ok(Heard::All);
+                }
+                Ok(Arrival::End) => {
+                    self.peer_is_gone = true;
+                    return Ok(Heard::All);
+                }
+                Err(error) => {
+                    self.peer_is_gone = true;
+                    return match SessionError::from(error) {
+                        // The peer died with unread bytes in its socket (unix(7)): what it has published is still there.
+                        error if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(Heard::All),
+                        error => Err(error),
+                    };
+                }
+            }
+        }
+        Ok(Heard::More)
+    }
+
+    /// Whether the peer's socket was found closed.
+    #[must_use]
+    pub fn peer_is_gone(&self) -> bool {
+        self.peer_is_gone
+    }
+
+    fn take_frames(&mut self) -> Result<(), SessionError> {
+        while let Some(frame) = self.control.take()? {
+            match frame {
+                Frame::Doorbell => self.counters.doorbells_heard += 1,
+                Frame::Bulk(bulk, fd) => self.arrivals.arrived(bulk, fd)?,
+                Frame::GoAway => self.is_leaving = true,
+                Frame::Refused(refusal) => return Err(SessionError::Refused(refusal)),
+                Frame::AddArena(..)
+                | Frame::ArenaReady(_)
+                | Frame::Hello(_)
+                | Frame::Setup(..)
+                | Frame::Ready
+                | Frame::AskStatistics
+                | Frame::Statistics(_) => return Err(SessionError::OutOfPlace),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! What a session has done, in numbers.
+
+/// Counts of one session, or of all sessions of a driver together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Records written into our rings.
+    pub records_sent: u64,
+    /// Records read from the peers' rings.
+    pub records_received: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Doorbells rung.
+    pub doorbells_sent: u64,
+    /// Batches that were published without a doorbell: the peer was awake, or had been told already.
+    pub doorbells_suppressed: u64,
+    /// Doorbells of the peers that were heard.
+    pub doorbells_heard: u64,
+    /// How often a ring had no room for what was to be sent.
+    pub full_waits: u64,
+}
+
+impl Counters {
+    /// Each count with its name.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 8] {
+        let Self {
+            records_sent,
+            records_received,
+            bytes_sent,
+            bytes_received,
+            doorbells_sent,
+            doorbells_suppressed,
+            doorbells_heard,
+            full_waits,
+        } = *self;
+        [
+            ("records_sent", records_sent),
+            ("records_received", records_received),
+            ("bytes_sent", bytes_sent),
+            ("bytes_received", bytes_received),
+            ("doorbells_sent", doorbells_sent),
+            ("doorbells_suppressed", doorbells_suppressed),
+            ("doorbells_heard", doorbells_heard),
+            ("full_waits", full_waits),
+        ]
+    }
+
+    /// Adds the counts of another.
+    pub fn add(&mut self, other: &Self) {
+        self.records_sent += other.records_sent;
+        self.records_received += other.records_received;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        self.doorbells_sent += other.doorbells_sent;
+        self.doorbells_suppressed += other.doorbells_suppressed;
+        self.doorbells_heard += other.doorbells_heard;
+        self.full_waits += other.full_waits;
+    }
+}

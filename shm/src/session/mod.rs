@@ -1,0 +1,196 @@
+//! One connection between two processes: two rings, a socket, and nothing that sleeps.
+//!
+//! A session is used by one thread at a time. It never blocks: who wants to sleep asks [`park`](Session::park) first, and
+//! sleeps until one of the session's descriptors is ready ([`watched`](Session::watched)). The driver does that in its loop,
+//! a channel on its own thread.
+//!
+//! ```text
+//!   stage      chain --> our ring                         sending.rs
+//!   publish    what was staged becomes visible; a doorbell if the peer sleeps
+//!   receive    the peer's ring --> a block of ours        receiving.rs
+//!   listen     the session's socket: doorbells, arenas, sealed memory, the end     control.rs
+//!   park       may we sleep?
+//! ```
+//!
+//! # The end
+//!
+//! * A direction ends with a record, behind all bytes. A peer that is gone without it has died, or wants to seem so:
+//!   [`SessionError::PeerGone`], after everything that it had published was received.
+//! * The socket tells of the peer's death; what the peer had published before stays readable, because the memory does.
+//! * **The latch.** The first violation ends the session: the peer is told once, and its words are not looked at again.
+
+mod control;
+mod counters;
+mod error;
+mod memory;
+mod receiving;
+mod sending;
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use crate::bulk::Arrivals;
+use crate::handshake::{Agreed, Bells, Established};
+use crate::ring::{self, Consumer, Producer};
+use crate::storage::Mapped;
+use crate::wake::Doorbell;
+use crate::wire::{Control, Credentials};
+pub use control::Heard;
+pub use counters::Counters;
+pub use error::SessionError;
+pub use memory::Memory;
+use receiving::Pending;
+pub use receiving::{Received, Room};
+
+/// A connection between two processes; see the [module's documentation](self).
+#[derive(Debug)]
+pub struct Session {
+    control: Control,
+    bells: Option<Bells>,
+    producer: Producer<Mapped<Memory>>,
+    consumer: Consumer<Mapped<Memory>>,
+    arrivals: Arrivals,
+    pending: Option<Pending>,
+    agreed: Agreed,
+    credentials: Credentials,
+    counters: Counters,
+    /// The peer's socket is closed. What it has published is still there.
+    peer_is_gone: bool,
+    /// The server wants the session to end soon.
+    is_leaving: bool,
+    process: u32,
+}
+
+/// Whether there is something to do before sleeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parked {
+    /// There is: news that came meanwhile.
+    NotYet,
+    /// The session's descriptors become ready when there are news.
+    Sleeping,
+}
+
+impl Session {
+    /// A session out of a completed handshake.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the rings do not fit into their regions, which the handshake has ruled out.
+    pub fn new(established: Established) -> io::Result<Self> {
+        let Established { control, own, peer, bells, agreed, credentials, .. } = established;
+        let memory = Memory { own, peer };
+        let storage = Mapped::new(memory, agreed.own.ring as usize, agreed.peer.ring as usize)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let (producer, consumer) = ring::ends(storage);
+        Ok(Self {
+            control,
+            bells,
+            producer,
+            consumer,
+            arrivals: Arrivals::new(agreed.own.bulk),
+            pending: None,
+            agreed,
+            credentials,
+            counters: Counters::default(),
+            peer_is_gone: false,
+            is_leaving: false,
+            process: std::process::id(),
+        })
+    }
+
+    /// What both sides have agreed upon.
+    #[must_use]
+    pub fn agreed(&self) -> &Agreed {
+        &self.agreed
+    }
+
+    /// Who the peer was when it opened the connection (`SO_PEERCRED`, unix(7)).
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.credentials
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether the server has asked for the session to end soon.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
+    /// What to watch while sleeping: the socket, level- or edge-triggered for reading, and an eventfd, edge-triggered,
+    /// which is never read.
+    #[must_use]
+    pub fn watched(&self) -> (BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
+        (self.control.as_fd(), self.bells.as_ref().map(|bells| bells.own.as_fd()))
+    }
+
+    /// Whether frames wait until the socket can be written.
+    #[must_use]
+    pub fn wants_to_send(&self) -> bool {
+        self.control.wants_to_send()
+    }
+
+    /// Says that this process is not the one that made the session: memory is not inherited (`MADV_DONTFORK`).
+    ///
+    /// # Errors
+    /// [`SessionError::Forked`] then. To be called where a session comes from elsewhere, before its memory is touched.
+    pub fn check_process(&self) -> Result<(), SessionError> {
+        if self.process == std::process::id() { Ok(()) } else { Err(SessionError::Forked) }
+    }
+
+    /// Rings the peer's doorbell if it is due.
+    #[inline]
+    fn ring(&mut self, doorbell: Doorbell) -> Result<(), SessionError> {
+        if doorbell.is_due() { self.ring_now() } else { Ok(()) }
+    }
+
+    fn ring_now(&mut self) -> Result<(), SessionError> {
+        if self.peer_is_gone {
+            return Ok(());
+        }
+        self.counters.doorbells_sent += 1;
+        let rung = match &self.bells {
+            Some(bells) => bells.peer.ring().map_err(|error| SessionError::Control(error.into())),
+            None => self.control.ring().map_err(SessionError::Control),
+        };
+        match rung {
+            // The socket says in its own way, when it is read, that the peer is gone; until then there are its last bytes.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            rung => rung,
+        }
+    }
+
+    /// Asks for a doorbell when bytes arrive (`receive`), and when there is room for more (`send`), unless there is
+    /// something to do at once. To be called before sleeping.
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub fn park(&mut self, receive: bool, send: Option<usize>) -> Result<Parked, SessionError> {
+        let mut may_sleep = !receive || (self.pending.is_none() && !self.peer_is_gone);
+        if receive && !self.consumer.is_ended() {
+            let park = self.consumer.park()?;
+            self.ring(park.doorbell)?;
+            may_sleep &= park.may_sleep;
+        } else {
+            let doorbell = self.consumer.publish();
+            self.ring(doorbell)?;
+        }
+        if let Some(bytes) = send {
+            let park = self.producer.park(bytes.min(self.longest()))?;
+            self.ring(park.doorbell)?;
+            may_sleep &= park.may_sleep;
+        }
+        Ok(if may_sleep { Parked::Sleeping } else { Parked::NotYet })
+    }
+
+    /// Tells the peer why the session ends, as far as that is possible without waiting.
+    pub fn refuse(&mut self, error: &SessionError) {
+        if let Some(refusal) = error.refusal() {
+            self.control.refuse(refusal);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A server over shared memory, and clients of it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use linkpoll::net::{Address, Loops, Server};
+use linkpoll::reactor::Spin;
+use linkpoll::service::MakeHandler;
+use linkpoll_shm::{ShmDriver, ShmOptions};
+
+/// A path in a place of its own, removed with the value.
+#[derive(Debug)]
+pub(crate) struct Path(PathBuf);
+
+impl Path {
+    pub(crate) fn new(name: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("linkpoll-shm-{name}-{}-{number}", std::process::id()));
+        Self(path)
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address::Unix(self.0.clone())
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A server with one loop.
+pub(crate) fn server(path: &Path, options: &ShmOptions, spin: Spin, maker: impl MakeHandler) -> Server {
+    let options = options.clone();
+    Server::builder()
+        .loops(1)
+        .spin(spin)
+        .bind_with(&path.address(), maker, move |_| ShmDriver::new(options.clone()))
+        .expect("a server over shared memory")
+}
+
+/// Loops for clients.
+pub(crate) fn loops(options: &ShmOptions, spin: Spin) -> Loops {
+    let options = options.clone();
+    Loops::builder()
+        .loops(1)
+        .spin(spin)
+        .start_with(move |_| ShmDriver::new(options.clone()))
+        .expect("loops over shared memory")
+}

@@ -1,0 +1,4 @@
+//! The core's servers and clients, over shared memory: nothing in them knows it.
+
+mod bed;
+mod calling;
