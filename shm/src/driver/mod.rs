@@ -191,6 +191,10 @@ impl ShmDriver {
         }
     }
 
+    fn has_handshakes(&self) -> bool {
+        !self.accepting.is_empty() || !self.connecting.is_empty()
+    }
+
     /// Does what epoll reports of one descriptor.
     fn heed(&mut self, ready: Ready) {
         let token = ready.token();
@@ -479,7 +483,7 @@ impl Driver for ShmDriver {
             timeout = Some(Duration::ZERO);
         }
         self.turns = 0;
-        if (!self.accepting.is_empty() || !self.connecting.is_empty())
+        if self.has_handshakes()
             && let Some(deadline) = self.mind_deadlines()
         {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -491,6 +495,19 @@ impl Driver for ShmDriver {
         self.calls.wait.add(1);
         self.kernel.wait(&mut self.ready, milliseconds(timeout))?;
         Ok(())
+    }
+
+    fn arm(&mut self) -> Option<Duration> {
+        let told = self.events.is_empty() && self.at_ready == self.ready.len();
+        if !told || !self.park_all() {
+            return Some(Duration::ZERO);
+        }
+        // Handshakes have deadlines, and what epoll was not asked for keeps the descriptor readable.
+        let deadline = if self.has_handshakes() { self.mind_deadlines() } else { None };
+        if !self.events.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     #[inline]

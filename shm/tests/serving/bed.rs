@@ -1,7 +1,6 @@
 //! A server over shared memory, and clients of it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use linkpoll::net::{Address, Loops, Server};
 use linkpoll::reactor::Spin;
@@ -13,10 +12,9 @@ use linkpoll_shm::{ShmDriver, ShmOptions};
 pub(crate) struct Path(PathBuf);
 
 impl Path {
+    /// `name` is the test's.
     pub(crate) fn new(name: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("linkpoll-shm-{name}-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("linkpoll-shm-{}-{name}", std::process::id()));
         Self(path)
     }
 

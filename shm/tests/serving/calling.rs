@@ -50,8 +50,8 @@ fn echo() -> impl MakeHandler {
     Serve::function(|| Bytes, |message: Vec<u8>, reply: Reply<'_, Bytes>| reply.send(message))
 }
 
-fn exchange(spin: Spin, sizes: &[usize], depth: usize) {
-    let path = Path::new("calling");
+fn exchange(name: &str, spin: Spin, sizes: &[usize], depth: usize) {
+    let path = Path::new(name);
     let options = ShmOptions::default();
     let server = server(&path, &options, spin, echo());
     let loops = loops(&options, spin);
@@ -80,20 +80,20 @@ fn exchange(spin: Spin, sizes: &[usize], depth: usize) {
 
 #[test]
 fn a_call_is_answered() {
-    exchange(Spin::Never, &[5], 1);
+    exchange("one", Spin::Never, &[5], 1);
 }
 
 #[test]
 fn calls_are_answered_one_after_the_other() {
-    exchange(Spin::Never, &[0, 1, 7, 8, 1024, 4096, 8191, 65536], 1);
+    exchange("successive", Spin::Never, &[0, 1, 7, 8, 1024, 4096, 8191, 65536], 1);
 }
 
 #[test]
 fn many_calls_are_answered_in_order() {
-    exchange(Spin::Adaptive, &[100; 1000], 100);
+    exchange("many", Spin::Adaptive, &[100; 1000], 100);
 }
 
 #[test]
 fn messages_larger_than_the_ring_come_through() {
-    exchange(Spin::Once, &[100_000, 1_000_000, 3_000_000, 1, 500_000], 5);
+    exchange("large", Spin::Once, &[100_000, 1_000_000, 3_000_000, 1, 500_000], 1);
 }
