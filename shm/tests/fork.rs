@@ -1,18 +1,24 @@
-//! A child of fork(2) has none of its parent's regions, and does no harm when it drops them.
+//! What takes another process: a child of fork(2) has none of its parent's regions, and does no harm when it drops them;
+//! another user's process is not welcome.
 #![expect(unsafe_code, reason = "a process is forked")]
 
 use std::num::NonZero;
 
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use linkpoll_shm::handshake::{HandshakeError, Options, Policy, accept, connect};
 use linkpoll_shm::region::{OwnRegion, PeerRegion};
+use linkpoll_shm::wire::Refusal;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, Uid, fork, geteuid, setresuid};
 
 const LEN: usize = 16 << 10;
 
-/// Runs something in a child, which must neither allocate nor panic, and answers how that ended.
+/// Runs something in a child, which must not panic, and answers how that ended.
 fn in_child(run: impl FnOnce() -> bool) -> WaitStatus {
     // SAFETY: the child only makes system calls and touches memory of its own before it ends.
     match unsafe { fork() }.expect("a child") {
@@ -68,4 +74,50 @@ fn a_child_can_neither_use_nor_unmap_a_region() {
     let (_own, peer) = regions.expect("the child has taken its copy only");
     // SAFETY: the parent's own, still there.
     assert_eq!(unsafe { peer.base().as_ptr().read_volatile() }, 0);
+}
+
+/// The kernel says who a peer is, whatever the peer says. Only root can take the part of two users.
+#[test]
+fn another_user_is_not_welcome() {
+    const OTHER: u32 = 54321;
+    if !geteuid().is_root() {
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("linkpoll-shm-user-{}.sock", std::process::id()));
+    drop(std::fs::remove_file(&path));
+    let listener = UnixListener::bind(&path).expect("a listener");
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(&path, permissions).expect("everybody may connect");
+    let options = Options { step: Duration::from_secs(60), ..Options::default() };
+    let anyone = Options { policy: Policy::Anyone, ..options.clone() };
+
+    let policies = [
+        (options.clone(), false),
+        (Options { policy: Policy::Only { users: vec![OTHER], groups: vec![] }, ..options }, true),
+    ];
+    for (server, is_welcome) in policies {
+        let client = std::thread::spawn({
+            let (path, anyone) = (path.clone(), anyone.clone());
+            move || {
+                let other = Uid::from_raw(OTHER);
+                in_child(|| {
+                    setresuid(other, other, other).is_ok()
+                        && match connect(&path, &anyone) {
+                            Ok(_) => is_welcome,
+                            Err(HandshakeError::Refused(Refusal::Policy)) => !is_welcome,
+                            Err(_) => false,
+                        }
+                })
+            }
+        });
+        let (socket, _) = listener.accept().expect("a client");
+        match accept(socket.into(), &server) {
+            Ok(session) => assert!(is_welcome && session.credentials.user == OTHER),
+            Err(HandshakeError::NotWelcome(who)) => assert!(!is_welcome && who.user == OTHER),
+            Err(other) => panic!("{other:?}"),
+        }
+        let ended = client.join().expect("no panic");
+        assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
+    }
+    drop(std::fs::remove_file(&path));
 }

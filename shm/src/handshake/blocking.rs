@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Established, Handshake, HandshakeError, Options, Progress, Step};
+use super::{Established, Handshake, HandshakeError, Options, Progress, Step, after};
 use crate::sys;
 use crate::wire::{Arrival, Control, Frame};
 
@@ -15,7 +15,8 @@ use crate::wire::{Arrival, Control, Frame};
 /// # Errors
 /// When nobody listens there, or one of the sides would not have the session.
 pub fn connect(path: impl AsRef<Path>, options: &Options) -> Result<Established, HandshakeError> {
-    let socket = sys::connect(path.as_ref(), Instant::now() + options.step).map_err(HandshakeError::Local)?;
+    let socket =
+        sys::connect(path.as_ref(), after(Instant::now(), options.step)).map_err(HandshakeError::Local)?;
     let handshake = Handshake::client(socket, options, Instant::now()).map_err(HandshakeError::Local)?;
     finish(handshake)
 }
@@ -49,7 +50,7 @@ fn finish(mut handshake: Handshake) -> Result<Established, HandshakeError> {
 /// # Errors
 /// When nobody listens there, or the server refuses, or does not answer in time.
 pub fn ask_statistics(path: impl AsRef<Path>, within: Duration) -> Result<String, HandshakeError> {
-    let deadline = Instant::now() + within;
+    let deadline = after(Instant::now(), within);
     let socket = sys::connect(path.as_ref(), deadline).map_err(HandshakeError::Local)?;
     let mut control = Control::new(socket);
     // If the server has refused already, then that is what there is to read.

@@ -5,12 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use super::{
-    Act, Agreed, Automaton, EventFd, HandshakeError, Offered, Options, Outcome, Saying, features, is_ring,
-    region_len,
+    Act, Agreed, Automaton, EventFd, HandshakeError, Offered, Options, Outcome, Saying, after, features,
+    is_ring, region_len,
 };
 use crate::region::{OwnRegion, PeerRegion, Unfit};
 use crate::sys;
 use crate::wire::{Arrival, Control, ControlError, Credentials, Frame, MAGIC, Refusal, Role, Setup};
+
+/// How many frames and receives it takes at most to find out why a peer has closed its end.
+const LAST_LOOKS: usize = 16;
 
 /// The doorbells of a session that has agreed on eventfds.
 #[derive(Debug)]
@@ -107,7 +110,7 @@ impl Handshake {
             peer: None,
             opened: false,
             outcome: None,
-            deadline: now + options.step,
+            deadline: after(now, options.step),
         }))))
     }
 
@@ -168,7 +171,7 @@ impl UnderWay {
             if let Some(frame) = self.control.take()? {
                 let act = self.automaton.take(frame)?;
                 self.perform(act)?;
-                self.deadline = now + self.options.step;
+                self.deadline = after(now, self.options.step);
                 continue;
             }
             match self.control.receive()? {
@@ -253,9 +256,10 @@ impl UnderWay {
         }
     }
 
-    /// The reason that the peer has given before it closed its end.
+    /// The reason that the peer has given before it closed its end. It is among the first frames, if it is anywhere: a
+    /// peer that only reads no more (shutdown(2)) could go on writing for ever.
     fn last_word(&mut self) -> Option<Refusal> {
-        loop {
+        for _ in 0..LAST_LOOKS {
             match self.control.take() {
                 Ok(Some(Frame::Refused(refusal))) => return Some(refusal),
                 Ok(Some(_)) => {}
@@ -263,6 +267,7 @@ impl UnderWay {
                 _ => return None,
             }
         }
+        None
     }
 }
 

@@ -33,7 +33,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::layout;
 pub use crate::sys::EventFd;
@@ -108,6 +108,12 @@ impl Options {
 /// Whether a ring may have this many bytes.
 fn is_ring(bytes: u32) -> bool {
     bytes.is_power_of_two() && (LEAST_RING..=MOST_RING).contains(&bytes)
+}
+
+/// The end of a step that begins now. A step without end lasts for a year.
+fn after(now: Instant, step: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    now + step.min(YEAR)
 }
 
 /// The bytes of a region with a ring of this many.

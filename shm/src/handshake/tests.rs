@@ -193,6 +193,33 @@ fn drops_of_bytes_gain_no_time() {
 }
 
 #[test]
+fn a_step_may_have_no_end() {
+    let options = Options { step: Duration::MAX, ..Options::default() };
+    let (client, server) = handshake(&options, &options);
+    established(client);
+    established(server);
+}
+
+/// It closes its ears and goes on talking: whoever looks for its last word does not listen for ever.
+#[test]
+fn a_peer_that_only_talks_is_left() {
+    let (one, other) = pair();
+    let mut server = Handshake::server(other, &Options::default(), Instant::now()).unwrap();
+    let talking = UnixStream::from(one.try_clone().unwrap());
+    talking.shutdown(std::net::Shutdown::Read).unwrap();
+    let mut client = Control::new(one);
+    client.send(Frame::Hello(hello(Role::Client, 5))).unwrap();
+    let talker = std::thread::spawn(move || {
+        use std::io::Write as _;
+        while (&talking).write(&[1; 4096]).is_ok() {}
+    });
+    let error = error(server.advance(Instant::now()));
+    assert!(matches!(error, HandshakeError::Closed(_)), "{error:?}");
+    drop(server);
+    talker.join().expect("its socket is closed");
+}
+
+#[test]
 fn impossible_options_are_errors() {
     for ring in [0, 1, 2048, (64 << 10) + 8, 3 << 16, 2 << 20, u32::MAX] {
         let options = Options { ring, ..Options::default() };

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::*;
@@ -71,6 +72,21 @@ fn descriptors_arrive_with_their_frames() {
         }
     }
     assert_eq!(expected.next(), None, "all of them");
+}
+
+/// A program that this process starts gets none of it.
+#[test]
+fn descriptors_are_closed_on_exec() {
+    let (mut one, mut other) = pair();
+    one.send(Frame::Bulk(Bulk { sequence: 0, len: 16 }, piece(1))).expect("sent");
+    let frame = read_all(&mut other).pop();
+    let Some(Frame::Bulk(_, arrived)) = frame else { panic!("{frame:?}") };
+    let (_region, made) = crate::region::OwnRegion::create(4096).expect("a region");
+    let bell = crate::sys::EventFd::new().expect("a bell");
+    for fd in [arrived, made, bell.share().expect("a copy")] {
+        let flags = fcntl(&fd, FcntlArg::F_GETFD).map(FdFlag::from_bits_retain);
+        assert!(flags.is_ok_and(|flags| flags.contains(FdFlag::FD_CLOEXEC)));
+    }
 }
 
 #[test]
