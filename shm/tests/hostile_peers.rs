@@ -299,6 +299,17 @@ fn forgers() -> Vec<Case> {
             Refusal::Kind,
         ),
         case(
+            "a socket as a doorbell",
+            |s| {
+                s.greet(1);
+                let (socket, _other) = UnixStream::pair().expect("pair");
+                socket.set_nonblocking(true).expect("a flag");
+                let bytes = s.setup(RING, 2, 1);
+                s.send(&bytes, &[memory(REGION, required()).as_raw_fd(), socket.as_raw_fd()]);
+            },
+            Refusal::Kind,
+        ),
+        case(
             "a doorbell that may block",
             |s| {
                 s.greet(1);
