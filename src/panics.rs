@@ -9,3 +9,10 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
         std::mem::forget(second);
     }
 }
+
+/// Drops what belongs to the application, and comes back whatever becomes of it. A panic has been reported then.
+pub(crate) fn let_go<T>(what: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(what))) {
+        discard(payload);
+    }
+}

@@ -167,9 +167,14 @@ impl Connection {
         self.input.len() + self.handler.as_ref().map_or(0, |handler| handler.held())
     }
 
-    /// Notes why the connection ends, unless an earlier reason is noted.
-    pub(crate) fn blame(&mut self, reason: CloseReason) {
-        self.reason.get_or_insert_with(|| Box::new(reason));
+    /// Notes why the connection ends. Gives the reason back when an earlier one is noted.
+    #[must_use]
+    pub(crate) fn blame(&mut self, reason: CloseReason) -> Option<CloseReason> {
+        if self.reason.is_some() {
+            return Some(reason);
+        }
+        self.reason = Some(Box::new(reason));
+        None
     }
 }
 

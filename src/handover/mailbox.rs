@@ -11,6 +11,7 @@ use std::ptr::{self, NonNull};
 
 use super::signal::Raised;
 use crate::handover::{Linked, PushList, Signal, SleepFlag, Wake};
+use crate::panics;
 use crate::sync::{Arc, Bell, Track, UnsafeCell};
 
 pub(super) struct Node<M> {
@@ -154,7 +155,7 @@ impl<M> Drop for Mailbox<M> {
     fn drop(&mut self) {
         if !self.closed {
             for node in self.shared.messages.close() {
-                drop(open(node));
+                panics::let_go(open(node));
             }
         }
     }

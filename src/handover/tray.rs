@@ -11,6 +11,7 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 
 use super::{Linked, PushList, Wake};
+use crate::panics;
 use crate::sync::{Arc, Track, UnsafeCell};
 
 /// A box with a link; see the module's documentation.
@@ -64,7 +65,7 @@ impl<T, X> Shared<T, X> {
     fn close(&self) {
         for parcel in self.list.close() {
             // SAFETY: it came out of the list, which it entered as a leaked box; it is ours alone again.
-            drop(unsafe { Box::from_raw(parcel.as_ptr()) });
+            panics::let_go(unsafe { Box::from_raw(parcel.as_ptr()) });
         }
     }
 }

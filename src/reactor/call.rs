@@ -212,7 +212,10 @@ impl<D: Driver> Reactor<D> {
     /// Does what a call has asked for beyond going on. `finished` is the reason noted for [`Flow::CloseWhenSent`].
     #[cold]
     fn follow(&mut self, key: Key, shut: bool, next: Option<Flow>, finished: CloseReason) {
-        let Some(connection) = self.slots.connection(key) else { return };
+        let Some(connection) = self.slots.connection(key) else {
+            self.guard(|_| drop(next));
+            return;
+        };
         if shut {
             let act = connection.automaton.shut_down();
             self.carry_out(key, act);
@@ -247,11 +250,16 @@ impl<D: Driver> Reactor<D> {
 
     /// Closes when everything is sent.
     pub(super) fn finish(&mut self, key: Key, reason: CloseReason) {
-        let Some(connection) = self.slots.connection(key) else { return };
+        let Some(connection) = self.slots.connection(key) else {
+            self.guard(|_| drop(reason));
+            return;
+        };
         if connection.automaton.phase() == Phase::Open {
-            connection.blame(reason);
             let act = connection.automaton.finish();
+            self.blame(key, reason);
             self.carry_out(key, act);
+        } else {
+            self.guard(|_| drop(reason));
         }
     }
 
@@ -268,6 +276,18 @@ impl<D: Driver> Reactor<D> {
     fn give_up(&mut self, key: Key, reason: CloseReason) {
         self.writer.discard();
         self.close(key, reason);
+    }
+
+    /// Notes why a connection ends, unless an earlier reason is noted. An error that is not wanted is the application's,
+    /// and is dropped as such.
+    pub(super) fn blame(&mut self, key: Key, reason: CloseReason) {
+        let unwanted = match self.slots.connection(key) {
+            Some(connection) => connection.blame(reason),
+            None => Some(reason),
+        };
+        if unwanted.is_some() {
+            self.guard(|_| drop(unwanted));
+        }
     }
 
     /// Runs code of the application; a panic is counted and contained.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Reactor;
 use crate::driver::Driver;
-use crate::service::PATIENCE;
 
 impl<D: Driver> Reactor<D> {
     /// The time until the first deadline.
@@ -12,10 +11,7 @@ impl<D: Driver> Reactor<D> {
         let resting = self.resting.front().map(|(at, _)| *at);
         let first = [self.wheel.next(), resting, self.drain_until].into_iter().flatten().min();
         let rest = first.map(|first| first.saturating_duration_since(self.driver.now()));
-        if self.locals.is_waiting() {
-            return Some(rest.map_or(PATIENCE, |rest| rest.min(PATIENCE)));
-        }
-        rest
+        rest.into_iter().chain(self.locals.rest()).min()
     }
 
     pub(super) fn meet_deadlines(&mut self) {

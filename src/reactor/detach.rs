@@ -51,7 +51,7 @@ impl<D: Driver> Reactor<D> {
             Some(_) => CloseReason::Detached,
             None => CloseReason::Aborted(Box::new(DetachError::NoDescriptor)),
         };
-        connection.blame(reason);
+        self.blame(key, reason);
         self.closed(key);
         let fd = fd.ok_or(DetachError::NoDescriptor)?;
         Ok(Detached { fd, peer, received: input, unsent, peer_ended, shut })

@@ -59,13 +59,16 @@ impl<D: Driver> Reactor<D> {
     /// Closes a connection, for a reason that counts unless there was one before. That everything is sent is no
     /// reason any more when it was not.
     pub(super) fn close(&mut self, key: Key, reason: CloseReason) {
-        let Some(connection) = self.slots.connection(key) else { return };
-        if connection.automaton.phase() == Phase::Flushing {
-            connection.reason = None;
+        let connection = self.slots.connection(key);
+        let flushing = connection.filter(|it| it.automaton.phase() == Phase::Flushing);
+        if let Some(former) = flushing.and_then(|it| it.reason.take()) {
+            self.guard(|_| drop(former));
         }
-        connection.blame(reason);
-        let act = connection.automaton.close();
-        self.carry_out(key, act);
+        self.blame(key, reason);
+        if let Some(connection) = self.slots.connection(key) {
+            let act = connection.automaton.close();
+            self.carry_out(key, act);
+        }
     }
 
     /// Does what the automaton says.
@@ -132,10 +135,14 @@ impl<D: Driver> Reactor<D> {
         self.gone();
         let reason = connection.reason.map_or(CloseReason::Finished, |reason| *reason);
         self.metrics.closed_by.counter(&reason).add(1);
-        event!(DEBUG, ?key, peer = %connection.peer, %reason, "closed");
-        if let Some(handler) = connection.handler {
-            self.guard(|_| handler.closed(reason));
-        }
+        // An error of the application may panic when it is shown, and when it is dropped.
+        self.guard(|_| {
+            event!(DEBUG, ?key, peer = %connection.peer, %reason, "closed");
+        });
+        self.guard(|_| match connection.handler {
+            Some(handler) => handler.closed(reason),
+            None => drop(reason),
+        });
     }
 
     /// A connection is gone, or has come to nothing.

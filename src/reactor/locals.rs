@@ -19,8 +19,9 @@ impl<D: Driver> Reactor<D> {
             for key in keys.drain(..) {
                 self.call_woken(key);
             }
-            // What is dropped here belongs to the application.
-            self.guard(|it| it.locals.at(place).map(|local| local.forget()));
+            // What is dropped here belongs to the application; a panic is no reason to keep the others.
+            let forget_one = |it: &mut Self| it.locals.at(place).is_some_and(|local| local.forget_one());
+            while self.guard(forget_one).unwrap_or(true) {}
         }
         self.visited = keys;
         true

@@ -251,9 +251,7 @@ impl<D: Driver> Reactor<D> {
     /// Tells every handler that its connection is gone with the driver.
     fn abandon(&mut self, error: &io::Error) {
         for key in self.connection_keys() {
-            if let Some(connection) = self.slots.connection(key) {
-                connection.blame(CloseReason::Broken(error.kind().into()));
-            }
+            self.blame(key, CloseReason::Broken(error.kind().into()));
             self.closed(key);
         }
     }
@@ -334,12 +332,32 @@ impl<D: Driver> Reactor<D> {
 }
 
 impl<D: Driver> Drop for Reactor<D> {
-    /// A loop that is lost with connections in it leaves no handle that looks as if something came of it.
+    /// A loop that is lost with connections in it leaves no handle that looks as if something came of it. What it has of
+    /// the application is let go of piece by piece: where one panics, the others are dropped all the same, and whoever
+    /// waits for them is answered.
     fn drop(&mut self) {
-        for key in self.connection_keys() {
-            if let Some(handle) = self.slots.connection(key).and_then(|it| it.handle.as_ref()) {
-                handle.retire();
+        let mut mail = std::mem::take(&mut self.inbox);
+        self.mailbox.close(&mut mail);
+        for mail in mail {
+            self.guard(|_| drop(mail));
+        }
+        for key in self.slots.keys().collect::<Vec<_>>() {
+            let mut entry = self.slots.remove(key);
+            if let Some(Entry::Connection(connection)) = &mut entry {
+                if let Some(handle) = &connection.handle {
+                    handle.retire();
+                }
+                let (handler, reason) = (connection.handler.take(), connection.reason.take());
+                self.guard(|_| drop(handler));
+                self.guard(|_| drop(reason));
             }
+            self.guard(|_| drop(entry));
+        }
+        for run in std::mem::take(&mut self.turn_ends) {
+            self.guard(|_| drop(run));
+        }
+        while let Some(local) = self.locals.pop() {
+            self.guard(|_| drop(local));
         }
     }
 }

@@ -4,6 +4,7 @@ use super::pool::Job;
 use super::{Codec, Reply, Service, Unanswered};
 use crate::driver::Key;
 use crate::handover::{Parcel, WayBack};
+use crate::panics;
 
 /// What became of a call.
 pub(super) type Answer<C> = Result<<C as Codec>::Out, Unanswered>;
@@ -60,7 +61,8 @@ impl<C: Codec> Job for Parcel<Call<C>> {
 
     fn abandon(mut self: Box<Self>) {
         let Call { home, tag, message, .. } = self.open();
-        drop(message.take());
+        // Whoever waits for the calls behind it is answered, whatever the message does.
+        panics::let_go(message.take());
         if let (Some(home), Some(tag)) = (home.take(), tag.take()) {
             answer(&home, self, tag, Err(Unanswered::Dropped));
         }

@@ -6,7 +6,9 @@
 //!
 //! Calls for a pool are collected until the end of the turn, from all connections, and handed over at once. While calls
 //! wait that no worker has come for, the loop looks again after a [while](PATIENCE) at the latest: if none was begun in
-//! the meantime, those workers that are awake are in slow calls, and another one is woken.
+//! the meantime, those workers that are awake are in slow calls, and another one is woken. Calls that are collected
+//! later in a turn than its end (a handler may be called then, when receiving goes on) are handed over in the next one,
+//! before which the loop does not sleep.
 
 use std::cmp::Reverse;
 use std::rc::Rc;
@@ -20,7 +22,7 @@ use crate::driver::Key;
 use crate::handover::{Parcel, Tray, Wake};
 
 /// How long a call waits for a worker, while all that are awake are in slow calls, until another one is woken.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Boxes that are kept for later calls.
 const MOST_SPARE: usize = 1024;
@@ -31,6 +33,8 @@ pub(super) struct Lane<C: Codec> {
     /// Boxes that have come back and are not taken yet: by key, smallest last, and for each key the oldest last.
     arrived: Vec<(Key, Boxed<C>)>,
     returned: Vec<Boxed<C>>,
+    /// Those that no handler has wanted.
+    unwanted: Vec<Boxed<C>>,
     spare: Vec<Boxed<C>>,
     serials: u32,
     /// One share is the lane's own, the others are those of handlers that have a part in it.
@@ -51,6 +55,7 @@ impl<C: Codec> Lane<C> {
             tray: Tray::new(owner, shop),
             arrived: Vec::new(),
             returned: Vec::new(),
+            unwanted: Vec::new(),
             spare: Vec::new(),
             serials: 0,
             parts: Rc::default(),
@@ -96,11 +101,15 @@ impl<C: Codec> Lane<C> {
         // Those of smaller keys are for handlers that did not want them.
         while let Some((_, mut call)) = self.arrived.pop_if(|(of, _)| *of <= key) {
             let content = call.open();
-            let (from, tag, answer) = (content.from, content.tag.take(), content.answer.take());
+            let from = content.from;
+            if (from.key, from.serial) != (key, serial) {
+                // Not dropped here: it is none of the handler's that is being called.
+                self.unwanted.push(call);
+                continue;
+            }
+            let (tag, answer) = (content.tag.take(), content.answer.take());
             self.keep(call);
-            if let (Some(tag), Some(answer)) = (tag, answer)
-                && (from.key, from.serial) == (key, serial)
-            {
+            if let (Some(tag), Some(answer)) = (tag, answer) {
                 return Some((from, tag, answer));
             }
         }
@@ -129,8 +138,8 @@ impl<C: Codec> Local for Lane<C> {
         keys.dedup();
     }
 
-    fn forget(&mut self) {
-        self.arrived.clear();
+    fn forget_one(&mut self) -> bool {
+        self.unwanted.pop().or_else(|| self.arrived.pop().map(|(_, call)| call)).is_some()
     }
 
     fn end_turn(&mut self, clock: &mut Clock<'_>) {
@@ -153,12 +162,40 @@ impl<C: Codec> Local for Lane<C> {
         }
     }
 
-    fn is_waiting(&self) -> bool {
+    fn rest(&self) -> Option<Duration> {
         // Calls that came after the end of the turn wait for the next.
-        self.waiting.is_some() || !self.ready.is_empty()
+        if self.ready.is_empty() { self.waiting.map(|_| PATIENCE) } else { Some(Duration::ZERO) }
     }
 
     fn is_unused(&self) -> bool {
         Rc::strong_count(&self.parts) == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Frame;
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    /// A loop does not sleep on calls that were collected after the end of its turn.
+    #[test]
+    fn calls_that_come_late_in_a_turn_are_not_slept_on() {
+        let pool = WorkPool::new(1).expect("a thread");
+        let mut lane = Lane::<Frame>::new(Box::new(Nobody), None, Some(pool.clone()));
+        assert_eq!(lane.rest(), None);
+        lane.hand_over(
+            Caller { key: Key::new(0, 1), serial: 0, number: 0, bytes: 1 },
+            (),
+            Default::default(),
+        );
+        assert_eq!(lane.rest(), Some(Duration::ZERO));
+        lane.end_turn(&mut Instant::now);
+        assert!(lane.rest() != Some(Duration::ZERO), "it was handed over");
     }
 }

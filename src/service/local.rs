@@ -4,9 +4,10 @@
 //! news, which it looks at before it sleeps, and places where handlers collect work until the end of the turn.
 
 use std::any::Any;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::driver::Key;
+use crate::panics;
 
 /// Tells the time of the turn.
 pub(crate) type Clock<'a> = dyn FnMut() -> Instant + 'a;
@@ -19,14 +20,14 @@ pub(crate) trait Local: Any {
     /// Takes what has come, and names the connections whose handlers are to be [woken](super::Handler::woken).
     fn collect(&mut self, keys: &mut Vec<Key>);
 
-    /// Lets go of what no handler has wanted since [`collect`](Self::collect).
-    fn forget(&mut self);
+    /// Lets go of one thing that no handler has wanted since [`collect`](Self::collect). Answers whether there was one.
+    fn forget_one(&mut self) -> bool;
 
     /// All handlers that are ready were called.
     fn end_turn(&mut self, clock: &mut Clock<'_>);
 
-    /// Whether the end of a turn is to come again soon, whatever happens.
-    fn is_waiting(&self) -> bool;
+    /// How long the end of the next turn may be off, whatever happens; `None` for any time.
+    fn rest(&self) -> Option<Duration>;
 
     /// Whether no handler knows its place any more.
     fn is_unused(&self) -> bool;
@@ -45,7 +46,8 @@ impl Locals {
         let new = (number, make());
         match self.0.iter().position(|(_, local)| local.is_unused()) {
             Some(place) => {
-                self.0[place] = new;
+                // What it still has belongs to the application, and not to the one whose handler comes by just now.
+                panics::let_go(std::mem::replace(&mut self.0[place], new));
                 place
             }
             None => {
@@ -73,9 +75,15 @@ impl Locals {
         self.0.iter().any(|(_, local)| local.has_news())
     }
 
+    /// See [`Local::rest`].
     #[inline]
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.0.iter().any(|(_, local)| local.is_waiting())
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        self.0.iter().filter_map(|(_, local)| local.rest()).min()
+    }
+
+    /// Takes one out, for a loop that ends.
+    pub(crate) fn pop(&mut self) -> Option<Box<dyn Local>> {
+        self.0.pop().map(|(_, local)| local)
     }
 
     /// The locals, whatever they are.

@@ -25,7 +25,6 @@ pub use frame::{Frame, FrameError, FrameOptions};
 pub use framed::Framed;
 pub(crate) use handler::TurnEnd;
 pub use handler::{Detach, Flow, Handler, HandlerError, Io, MakeHandler, Peer};
-pub(crate) use lane::PATIENCE;
 pub(crate) use local::Locals;
 #[cfg(test)]
 pub(crate) use local::{Clock, Local};

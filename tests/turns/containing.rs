@@ -1,8 +1,11 @@
 //! Panics in places that are easily forgotten: they cost their own connection, and nothing else.
 
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
+
 use linkpoll::buffer::Segment;
 use linkpoll::conn::CloseReason;
-use linkpoll::reactor::LoopOptions;
+use linkpoll::reactor::{DialError, LoopOptions};
 use linkpoll::service::{Flow, Handler, Io};
 
 use crate::bench::Bench;
@@ -97,7 +100,7 @@ fn a_successor_that_never_comes_may_panic_when_dropped() {
 #[test]
 fn a_panic_at_the_end_of_a_turn_leaves_the_others_work_undisturbed() {
     let mut bench = Bench::new(LoopOptions::default());
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = channel();
     let mut others: Vec<_> = (0..3)
         .map(|index| {
             let tell = tell.clone();
@@ -133,7 +136,7 @@ fn a_panic_at_the_end_of_a_turn_leaves_the_others_work_undisturbed() {
 #[test]
 fn a_panic_when_woken_ends_its_connection() {
     let mut bench = Bench::new(LoopOptions::default());
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = channel();
     let handler = bench.notes.play("it", move |call, io| {
         if call == Call::Woken {
             io.output().write(b"never sent").expect("memory");
@@ -188,4 +191,90 @@ fn an_owner_of_sent_bytes_that_panics_does_not_disturb_the_loop() {
     bench.settle();
     assert!(!other.read().0.is_empty());
     assert!(still_serves(&mut bench));
+}
+
+/// An error of the application that panics when it is dropped.
+#[derive(Debug)]
+struct Bad;
+
+impl std::fmt::Display for Bad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("bad")
+    }
+}
+
+impl std::error::Error for Bad {}
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        panic_quietly();
+    }
+}
+
+/// The error with which a handler gives up is dropped by the loop when the connection ends for another reason, and by
+/// the handler when it is told of it; it panics in both.
+#[test]
+fn an_error_that_panics_when_dropped_costs_its_own_connection() {
+    for aborted in [true, false] {
+        let mut bench = Bench::new(LoopOptions::default());
+        let (tell, told) = channel();
+        let handler = bench.notes.play("it", move |call, io| {
+            if call != Call::Data {
+                return Flow::Continue;
+            }
+            consume(io);
+            tell.send(io.handle()).expect("the test listens");
+            let owed = if aborted { 4 << 20 } else { 1 };
+            io.output().append(Segment::from(vec![7; owed])).expect("no memory is needed");
+            Flow::AbortWhenSent(Box::new(Bad))
+        });
+        let mut other = bench.connect(handler);
+        other.write(b"go");
+        bench.settle();
+        if aborted {
+            told.recv().expect("it was called").abort();
+            bench.settle();
+            assert_eq!(bench.metrics.panics.get(), 1, "the error was dropped");
+            assert!(matches!(bench.reason(), Some(CloseReason::Aborted(_))));
+        } else {
+            other.end();
+            bench.settle();
+            let Some(CloseReason::Aborted(error)) = bench.reason() else { panic!("it is closed") };
+            // The test has it, and must not be disturbed either.
+            std::mem::forget(error);
+        }
+        assert_eq!(bench.metrics.connections(), 0);
+        assert!(still_serves(&mut bench));
+    }
+}
+
+/// What is left in the mail of a loop that ends panics when it is dropped: everybody who waits is answered.
+#[test]
+fn mail_that_panics_when_dropped_keeps_no_other_from_its_answer() {
+    let mut bench = Bench::new(LoopOptions::default());
+    let (tell, told) = channel();
+    let handler = bench.notes.play("it", move |_, io| {
+        tell.send((io.dialer(), io.handle())).expect("the test listens");
+        Flow::Continue
+    });
+    let _other = bench.connect(handler);
+    bench.settle();
+    // Slots and mail, one after another, each with something that panics.
+    let _bad: Vec<_> = (0..3).map(|_| bench.connect(PanicsWhenDropped)).collect();
+    bench.settle();
+    let (dialer, handle) = told.recv().expect("it was opened");
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let (_ours, theirs) = UnixStream::pair().expect("a pair");
+            let bad = PanicsWhenDropped;
+            let adopting = dialer.adopt(theirs, move |_| bad).expect("a socket");
+            (adopting, handle.send(Segment::copy_of(b"never sent").into()))
+        })
+        .collect();
+    drop(bench);
+    for (adopting, receipt) in waiting {
+        assert!(matches!(adopting.wait(), Err(DialError::Stopped)));
+        assert!(receipt.wait().is_err_and(|error| error.taken == 0));
+    }
+    assert!(!handle.is_active());
 }

@@ -1,5 +1,7 @@
 //! What comes back to a loop from other threads, and the loop's end meanwhile.
 
+use std::time::Duration;
+
 use super::driver::Fate;
 use super::{Loop, Manner};
 use crate::driver::Key;
@@ -30,12 +32,14 @@ impl Local for Basket {
         }
     }
 
-    fn forget(&mut self) {}
+    fn forget_one(&mut self) -> bool {
+        false
+    }
 
     fn end_turn(&mut self, _clock: &mut Clock<'_>) {}
 
-    fn is_waiting(&self) -> bool {
-        false
+    fn rest(&self) -> Option<Duration> {
+        None
     }
 
     fn is_unused(&self) -> bool {
