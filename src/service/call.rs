@@ -1,16 +1,46 @@
 //! One call that is not answered at once, and the way of its answer.
 
+#[cfg(test)]
+mod models;
+
 use super::pool::Job;
 use super::{Codec, Reply, Service, Unanswered};
 use crate::driver::Key;
 use crate::handover::{Parcel, WayBack};
 use crate::panics;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What became of a call.
 pub(super) type Answer<C> = Result<<C as Codec>::Out, Unanswered>;
 
-/// The way of answers back to the loop, which ends at a [`Lane`](super::lane::Lane).
-pub(super) type Home<C> = WayBack<Call<C>, Shop<C>>;
+/// The way of answers back to the loop, which ends at a [`Lane`](super::lane::Lane). One for all calls of a connection.
+pub(super) type Home<C> = Arc<Line<C>>;
+
+/// See [`Home`].
+pub(super) struct Line<C: Codec> {
+    way: WayBack<Call<C>, Shop<C>>,
+    /// Nobody is left to whom answers could be given.
+    gone: AtomicBool,
+}
+
+impl<C: Codec> Line<C> {
+    pub(super) fn new(way: WayBack<Call<C>, Shop<C>>) -> Self {
+        Self { way, gone: AtomicBool::new(false) }
+    }
+
+    /// Whether answers come to nothing. A hint: they may do so from the next moment on.
+    #[inline]
+    pub(super) fn is_gone(&self) -> bool {
+        // ORDERING: Relaxed, no partner: nothing is read on the strength of it.
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Loop: answers come to nothing from now on.
+    pub(super) fn end(&self) {
+        // ORDERING: Relaxed, as in `is_gone`.
+        self.gone.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A call on its way. The box that it travels in is used again for another.
 pub(super) type Boxed<C> = Box<Parcel<Call<C>>>;
@@ -45,15 +75,19 @@ pub(super) fn answer<C: Codec>(home: &Home<C>, mut call: Boxed<C>, tag: C::Tag, 
     let content = call.open();
     content.tag = Some(tag);
     content.answer = Some(answer);
-    drop(home.put(call));
+    drop(home.way.put(call));
 }
 
 /// A call that is made off the loop.
 impl<C: Codec> Job for Parcel<Call<C>> {
+    fn is_wanted(&mut self) -> bool {
+        self.open().home.as_ref().is_some_and(|home| !home.is_gone())
+    }
+
     fn run(mut self: Box<Self>) {
         let Call { home, tag, message, .. } = self.open();
         if let (Some(home), Some(tag), Some(message)) = (home.take(), tag.take(), message.take())
-            && let Some(service) = home.extra()
+            && let Some(service) = home.way.extra()
         {
             service.call(message, Reply::away(&home, self, tag));
         }

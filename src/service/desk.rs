@@ -10,6 +10,7 @@ use super::{Codec, HandlerError, Unanswered, WorkPool};
 use crate::buffer::SegmentWriter;
 use crate::conn::Door;
 use crate::driver::Key;
+use crate::sync::Arc;
 
 /// Why nothing more can be answered on a connection.
 #[derive(Debug)]
@@ -21,10 +22,18 @@ pub(super) enum Failure {
 }
 
 /// One connection's part in a lane, once it has one.
-struct Part {
+struct Part<C: Codec> {
     place: usize,
     serial: u32,
+    home: Home<C>,
     _share: Rc<()>,
+}
+
+impl<C: Codec> Drop for Part<C> {
+    /// Calls that nobody has begun yet need not be made.
+    fn drop(&mut self) {
+        self.home.end();
+    }
 }
 
 /// What has become of the right to answer the call that is being made on the loop.
@@ -42,7 +51,7 @@ pub(super) struct Desk<C: Codec> {
     key: Key,
     /// The number of the service, by which its lane is found.
     service: u64,
-    part: Option<Part>,
+    part: Option<Part<C>>,
     window: Window<(C::Tag, Answer<C>)>,
     /// The length of the message that is being handled, as it arrived.
     bytes: usize,
@@ -161,18 +170,25 @@ impl<C: Codec> Desk<C> {
 
     /// As [`open`](Self::open), for a call that is being made on the loop.
     pub(super) fn put_off(&mut self, locals: &mut Locals, door: &dyn Door) -> (Home<C>, Boxed<C>) {
-        let lane = self.enter(locals, door, || (None, None));
+        let (lane, home) = self.enter(locals, door, || (None, None));
         let call = Call { from: self.open(), tag: None, message: None, answer: None, home: None };
-        (lane.home(), lane.pack(call))
+        (home, lane.pack(call))
     }
 
-    /// The lane of the service on this loop.
+    /// Answers come to nothing from now on: the connection ends without them.
+    pub(super) fn leave(&self) {
+        if let Some(part) = &self.part {
+            part.home.end();
+        }
+    }
+
+    /// The lane of the service on this loop, and the way of this connection's answers to it.
     pub(super) fn enter<'l>(
         &mut self,
         locals: &'l mut Locals,
         door: &dyn Door,
         workers: impl FnOnce() -> (Shop<C>, Option<WorkPool>),
-    ) -> &'l mut Lane<C> {
+    ) -> (&'l mut Lane<C>, Home<C>) {
         let place = match &self.part {
             Some(part) => part.place,
             None => locals.place(self.service, || {
@@ -182,8 +198,12 @@ impl<C: Codec> Desk<C> {
         };
         let lane: &mut Lane<C> =
             locals.get(place).unwrap_or_else(|| unreachable!("a service's number is of one kind of lane"));
-        self.part.get_or_insert_with(|| Part { place, serial: lane.next_serial(), _share: lane.share() });
-        lane
+        let part = self.part.get_or_insert_with(|| {
+            let (serial, home) = (lane.next_serial(), lane.home());
+            Part { place, serial, home, _share: lane.share() }
+        });
+        let home = Arc::clone(&part.home);
+        (lane, home)
     }
 
     /// Writes the answers that have come for this connection.

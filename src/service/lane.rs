@@ -14,12 +14,13 @@ use std::cmp::Reverse;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::call::{Answer, Boxed, Call, Caller, Home, Shop};
+use super::call::{Answer, Boxed, Call, Caller, Home, Line, Shop};
 use super::local::{Clock, Local};
 use super::pool::Job;
 use super::{Codec, WorkPool};
 use crate::driver::Key;
 use crate::handover::{Parcel, Tray, Wake};
+use crate::sync::Arc;
 
 /// How long a call waits for a worker, while all that are awake are in slow calls, until another one is woken.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -73,9 +74,9 @@ impl<C: Codec> Lane<C> {
         Rc::clone(&self.parts)
     }
 
-    /// The way of answers to this lane.
+    /// A way of answers to this lane, for one connection.
     pub(super) fn home(&self) -> Home<C> {
-        self.tray.way_back()
+        Arc::new(Line::new(self.tray.way_back()))
     }
 
     /// A box for a call.
@@ -89,9 +90,9 @@ impl<C: Codec> Lane<C> {
         }
     }
 
-    /// Takes a call for the pool.
-    pub(super) fn hand_over(&mut self, from: Caller, tag: C::Tag, message: C::In) {
-        let home = Some(self.home());
+    /// Takes a call for the pool, whose answer goes `home`.
+    pub(super) fn hand_over(&mut self, from: Caller, home: Home<C>, tag: C::Tag, message: C::In) {
+        let home = Some(home);
         let call = self.pack(Call { from, tag: Some(tag), message: Some(message), answer: None, home });
         self.ready.push(call);
     }
@@ -189,11 +190,8 @@ mod tests {
         let pool = WorkPool::new(1).expect("a thread");
         let mut lane = Lane::<Frame>::new(Box::new(Nobody), None, Some(pool.clone()));
         assert_eq!(lane.rest(), None);
-        lane.hand_over(
-            Caller { key: Key::new(0, 1), serial: 0, number: 0, bytes: 1 },
-            (),
-            Default::default(),
-        );
+        let from = Caller { key: Key::new(0, 1), serial: 0, number: 0, bytes: 1 };
+        lane.hand_over(from, lane.home(), (), Default::default());
         assert_eq!(lane.rest(), Some(Duration::ZERO));
         lane.end_turn(&mut Instant::now);
         assert!(lane.rest() != Some(Duration::ZERO), "it was handed over");

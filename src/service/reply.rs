@@ -62,6 +62,18 @@ impl<'a, C: Codec> Reply<'a, C> {
         Deferred(self.0.take().map(To::later))
     }
 
+    /// Whether the answer would come to nothing, because the connection is gone: then whatever is still to be done for
+    /// it alone can be left out. One load, and a hint: the connection may go at any later moment. A call that is made on
+    /// the loop never finds it so.
+    #[inline]
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        match &self.0 {
+            Some(To::Away { home, .. }) => home.is_gone(),
+            _ => false,
+        }
+    }
+
     /// What the protocol tells this request by.
     pub fn tag(&self) -> Option<&C::Tag> {
         self.0.as_ref().map(|to| match to {
@@ -126,6 +138,13 @@ struct Late<C: Codec> {
 }
 
 impl<C: Codec> Deferred<C> {
+    /// Whether the answer would come to nothing, see [`Reply::is_abandoned`].
+    #[inline]
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.0.as_ref().is_none_or(|late| late.home.is_gone())
+    }
+
     /// Answers. Never blocks. When the connection is gone, the answer comes to nothing.
     pub fn send(mut self, out: C::Out) {
         if let Some(late) = self.0.take() {

@@ -46,7 +46,10 @@ pub enum Dispatch {
     /// On the loop of the connection, one after another. The cheapest way, for calls that are short and never block.
     #[default]
     Inline,
-    /// On the threads of a pool, any number of them at a time, in no order. For calls that take long, or block.
+    /// On the threads of a pool, any number of them at a time, in no order. For calls that take long, or block. A call
+    /// whose connection is closed before a worker comes for it is not made, and counted as
+    /// [skipped](super::WorkMetrics::skipped); one that is being made may ask whether it
+    /// [still matters](Reply::is_abandoned).
     Pool(WorkPool),
 }
 

@@ -90,11 +90,11 @@ impl<C: Codec, S: Service<C>> Serving<C, S> {
                 let workers = || -> (Shop<C>, _) {
                     (Some(Box::new(Shared(Arc::clone(&setup.service)))), Some(pool.clone()))
                 };
-                let lane = desk.enter(locals, door, workers);
+                let (lane, home) = desk.enter(locals, door, workers);
                 self.codec.cut_run(input, |tag, message, bytes| {
                     calls += 1;
                     desk.begin(bytes);
-                    lane.hand_over(desk.open(), tag, message);
+                    lane.hand_over(desk.open(), Arc::clone(&home), tag, message);
                     left = !desk.has_room(most, most_held);
                     if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 })
@@ -112,10 +112,12 @@ impl<C: Codec, S: Service<C>> Serving<C, S> {
     /// What follows for the connection.
     #[cold]
     fn conclude(&mut self, io: &mut Io<'_>) -> Flow {
-        match self.desk.take_failure() {
-            Some(Failure::Put(error)) => return Flow::Abort(error),
-            Some(Failure::Unanswered(why)) => return Flow::AbortWhenSent(Box::new(CallUnanswered(why))),
-            None => {}
+        if let Some(failure) = self.desk.take_failure() {
+            self.desk.leave();
+            return match failure {
+                Failure::Put(error) => Flow::Abort(error),
+                Failure::Unanswered(why) => Flow::AbortWhenSent(Box::new(CallUnanswered(why))),
+            };
         }
         let busy = self.desk.in_flight() > 0;
         if !busy {

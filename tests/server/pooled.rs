@@ -228,6 +228,34 @@ fn clients_lost_at_any_time_leave_nothing() {
     until("nothing is left", || alive.load(Ordering::SeqCst) == 0);
 }
 
+/// Calls whose connection is gone before a worker comes for them are not made; one that is being made can see it.
+#[test]
+fn calls_of_a_connection_that_is_gone_are_not_made() {
+    let (enter, entered) = channel();
+    let alive: Arc<AtomicUsize> = Arc::default();
+    let service = Serve::function(Lines::maker(&alive), move |message: Counted, reply: Reply<'_, Lines>| {
+        if message.text == b"waits" {
+            enter.send(reply.is_abandoned()).expect("the test listens");
+            until("its client is gone", || reply.is_abandoned());
+        }
+        reply.send(message);
+    });
+    let pool = pool(1);
+    let server = serve(service.dispatch(Dispatch::Pool(pool.clone())));
+    let mut client = Client::connect(server.address());
+    client.request(b"waits");
+    assert!(!entered.recv_timeout(PATIENCE).expect("a call"), "somebody waits for it");
+    (0..50_u8).for_each(|n| client.request(&[n]));
+    let mut other = Client::connect(server.address());
+    other.request(b"of somebody else");
+    until("all has arrived", || server.usage()[0].metrics.messages.get() == 52);
+    reset(client);
+    assert_eq!(other.reply(), b"of somebody else");
+    assert_eq!((pool.metrics().calls, pool.metrics().skipped), (2, 50));
+    drop((server, pool));
+    assert_eq!(alive.load(Ordering::SeqCst), 0, "messages are left");
+}
+
 /// A pool outlives its server's loops for as long as its calls take, and ends with its last owner.
 #[test]
 fn a_pool_ends_with_its_last_owner() {

@@ -409,9 +409,11 @@ fn a_lost_client_leaves_nothing() {
     // Answered, but kept in the order's way by the first.
     let mut calls: VecDeque<_> = calls.into();
     let first = calls.pop_front();
+    assert!(first.as_ref().is_some_and(|(_, deferred)| !deferred.is_abandoned()));
     calls.drain(4..).for_each(|(message, deferred)| deferred.send(message));
     reset(client);
     until("it is closed", || server.usage()[0].metrics.closed.get() == 1);
+    until("they can see it", || calls.iter().all(|(_, deferred)| deferred.is_abandoned()));
     // Into a connection that is gone, and a slot that somebody else uses.
     let mut next = Client::connect(server.address());
     until("the next is there", || server.usage()[0].metrics.opened.get() == 2);

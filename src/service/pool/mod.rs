@@ -51,6 +51,8 @@ counters! {
     pub struct WorkMetrics {
         /// Calls begun.
         pub calls,
+        /// Calls that were not made, because their connections had gone before a worker came for them.
+        pub skipped,
         /// Calls that panicked.
         pub panics,
         /// Times a worker was woken.

@@ -15,6 +15,11 @@ const FADING: u64 = 64;
 
 /// Something for a worker to do, once.
 pub(crate) trait Job: Send {
+    /// Whether anybody waits for it still. What nobody waits for is dropped instead.
+    fn is_wanted(&mut self) -> bool {
+        true
+    }
+
     /// Does it. A panic is contained by the caller.
     fn run(self: Box<Self>);
 
@@ -60,9 +65,9 @@ impl Shared {
         self.seats.iter().map(|seat| seat.metrics.snapshot()).sum()
     }
 
-    /// Calls begun so far, about.
+    /// Calls begun or skipped so far, about.
     pub(crate) fn begun(&self) -> u64 {
-        self.seats.iter().map(|seat| seat.metrics.calls.get()).sum()
+        self.seats.iter().map(|seat| seat.metrics.calls.get() + seat.metrics.skipped.get()).sum()
     }
 
     /// Whether work waits, about.
@@ -115,7 +120,7 @@ impl Shared {
     }
 
     /// Ends all workers after the calls that they are in.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         // ORDERING: Relaxed: the fence of `look` orders it before the bits that are taken; a worker reads it after the
         // fence of its announcement.
         self.stopped.store(true, Ordering::Relaxed);
@@ -131,19 +136,19 @@ impl Shared {
     }
 
     /// Lets go of what no worker will come for.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         while let Some(job) = self.jobs.pop() {
             job.abandon();
         }
     }
 
     /// A worker's life.
-    pub(super) fn work(&self, thread: usize) {
+    pub(crate) fn work(&self, thread: usize) {
         let metrics = &self.seats[thread].metrics;
         let mut searching = false;
         let mut since = None;
         while !self.is_stopped() {
-            let Some(job) = self.jobs.pop() else {
+            let Some(mut job) = self.jobs.pop() else {
                 since = None;
                 if std::mem::take(&mut searching) {
                     self.end_search();
@@ -157,9 +162,12 @@ impl Shared {
             if self.is_slow() && self.has_work() {
                 self.wake_one(false);
             }
-            metrics.calls.add(1);
+            let wanted = job.is_wanted();
+            let counter = if wanted { &metrics.calls } else { &metrics.skipped };
+            counter.add(1);
             let started = since.unwrap_or_else(ticks);
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.run())) {
+            let work = || if wanted { job.run() } else { drop(job) };
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
                 metrics.panics.add(1);
                 panics::discard(payload);
             }
