@@ -3,6 +3,13 @@
 mod played;
 mod script;
 
+/// A connection that the kernel does not let go of is not given away: it breaks, and the loop has not waited for long.
+#[test]
+fn a_detach_that_comes_to_nothing_is_bounded() {
+    let slept = script::detach_in_vain().expect("the promises are kept");
+    assert!(!slept.is_zero() && slept <= std::time::Duration::from_millis(20), "{slept:?}");
+}
+
 mod prop {
     use proptest::prelude::*;
     use proptest::test_runner::FileFailurePersistence;

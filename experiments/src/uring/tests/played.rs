@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use linkpoll::buffer::Chain;
 
@@ -93,6 +94,8 @@ pub(super) struct Played {
     pub(super) ends_early: bool,
     /// So many completions fit; the others come with the next `enter`.
     pub(super) completions: usize,
+    /// For how long the driver would have slept, where it has set a limit.
+    pub(super) slept: Duration,
     /// What the driver has done wrong.
     pub(super) faults: Vec<String>,
 }
@@ -115,6 +118,7 @@ impl Played {
             obedience: Obedience::AtOnce,
             ends_early: false,
             completions: 8,
+            slept: Duration::ZERO,
             faults: Vec::new(),
         }
     }
@@ -331,8 +335,10 @@ unsafe impl Ring for Played {
 
     fn enter(&mut self, sleep: Sleep) -> io::Result<()> {
         self.submit();
-        if sleep == Sleep::Submit {
-            return Ok(());
+        match sleep {
+            Sleep::Submit => return Ok(()),
+            Sleep::For(time) => self.slept += time,
+            _ => {}
         }
         for tag in std::mem::take(&mut self.dying) {
             if let Some(index) = self.under_way.iter().position(|job| job.tag == tag) {

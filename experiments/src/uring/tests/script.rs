@@ -18,6 +18,14 @@ use super::played::{Obedience, Played, byte_at};
 
 const CONNECTIONS: usize = 3;
 
+macro_rules! ensure {
+    ($condition:expr, $($what:tt)+) => {
+        if !$condition {
+            return Err(format!($($what)+));
+        }
+    };
+}
+
 /// One thing that happens.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -107,6 +115,31 @@ struct Audit {
 
 /// Runs a script, and then brings everything to its end.
 pub(super) fn run(steps: &[Step]) -> Result<(), String> {
+    let mut audit = begin()?;
+    for step in steps {
+        audit.step(step)?;
+    }
+    audit.finish()
+}
+
+/// Detaches a connection whose operations the ring does not end. Answers how long the driver would have slept.
+pub(super) fn detach_in_vain() -> Result<Duration, String> {
+    let mut audit = begin()?;
+    audit.step(&Step::Arrive(0, 100))?;
+    audit.turn(usize::MAX)?;
+    audit.driver.ring.obedience = Obedience::Never;
+    let before = audit.driver.ring.slept;
+    ensure!(audit.driver.detach(audit.keys[0]).is_none(), "it was given away with an operation under way");
+    let slept = audit.driver.ring.slept - before;
+    audit.turn(usize::MAX)?;
+    let key = audit.keys[0];
+    ensure!(audit.log(key)?.failed, "nobody is told why");
+    audit.close(0)?;
+    audit.finish()?;
+    Ok(slept)
+}
+
+fn begin() -> Result<Audit, String> {
     let options = UringOptions {
         memory: 256 << 10,
         buffers: 3,
@@ -129,18 +162,7 @@ pub(super) fn run(steps: &[Step]) -> Result<(), String> {
         audit.keys.push(key);
         audit.attach(key)?;
     }
-    for step in steps {
-        audit.step(step)?;
-    }
-    audit.finish()
-}
-
-macro_rules! ensure {
-    ($condition:expr, $($what:tt)+) => {
-        if !$condition {
-            return Err(format!($($what)+));
-        }
-    };
+    Ok(audit)
 }
 
 impl Audit {
