@@ -3,7 +3,9 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,8 @@ use linkpoll::buffer::{Chain, Segment};
 use linkpoll::conn::{CloseReason, Handle};
 use linkpoll::net::{Address, DialError, DialOptions, Dialer, Dialling, Loops, Server};
 use linkpoll::reactor::LoopOptions;
-use linkpoll::service::{Flow, Handler, Io, Peer};
+use linkpoll::service::{Client, ClientOptions, Flow, Frame, Handler, Io, Peer};
+use linkpoll::stream;
 use linkpoll_conformance::isolated;
 
 use crate::client::{PATIENCE, addresses, any_port, echo, path, until, within};
@@ -252,6 +255,56 @@ fn a_dial_that_is_given_up_leaves_nothing() {
         until("nothing is left", || descriptors() == before);
         assert!(matches!(own.dialer().dial([], mute).wait(), Err(DialError::NoAddress)), "the loop is there");
         assert_eq!(own.usage()[0].metrics.connections(), 0);
+    });
+}
+
+/// Streams and clients on their way are futures: one that is dropped, polled or not, however far its connection has
+/// come, leaves nothing.
+#[test]
+fn a_future_that_is_cancelled_leaves_nothing() {
+    /// Polls so many times, or until it is there. Drops it, or what has come of it.
+    fn cancel(mut future: impl Future + Unpin, polls: u32) {
+        let mut context = Context::from_waker(Waker::noop());
+        let _there = (0..polls).any(|_| Pin::new(&mut future).poll(&mut context).is_ready());
+    }
+    isolated(module_path!(), "a_future_that_is_cancelled_leaves_nothing", || {
+        let own = loops(1);
+        let stream =
+            |address: &Address| own.dialer().dial_stream([address.clone()], stream::Options::default());
+        let client = |address: &Address| {
+            Client::dial(&own.dialer(), [address.clone()], Frame::default(), ClientOptions::default())
+        };
+        // Nobody answers.
+        let (listener, silent, waiting) = silent();
+        let before = descriptors();
+        let (mut streams, mut clients): (Vec<_>, Vec<_>) =
+            (0..10).map(|_| (stream(&silent), client(&silent))).unzip();
+        until("they are under way", || descriptors() == before + 20);
+        let mut context = Context::from_waker(Waker::noop());
+        streams.iter_mut().for_each(|it| assert!(Pin::new(it).poll(&mut context).is_pending()));
+        clients.iter_mut().for_each(|it| assert!(Pin::new(it).poll(&mut context).is_pending()));
+        drop((streams, clients));
+        until("they are gone", || descriptors() == before);
+        drop((listener, waiting));
+        // Before, while and after they are established.
+        let server = Server::builder().loops(1).bind(&any_port(), echo).expect("a server");
+        let before = descriptors();
+        for round in 0..200_u32 {
+            let polls = round % 5;
+            let time = Duration::from_micros(u64::from(round % 40 * 10));
+            if round % 2 == 0 {
+                let future = stream(server.address());
+                thread::sleep(time);
+                cancel(future, polls);
+            } else {
+                let future = client(server.address());
+                thread::sleep(time);
+                cancel(future, polls);
+            }
+        }
+        until("nothing is left", || descriptors() == before);
+        until("the loop has none", || own.usage()[0].metrics.connections() == 0);
+        assert!(matches!(own.dialer().dial([], mute).wait(), Err(DialError::NoAddress)), "the loop is there");
     });
 }
 

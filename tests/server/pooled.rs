@@ -11,11 +11,12 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use linkpoll::buffer::Chain;
+use linkpoll::buffer::{Chain, SegmentWriter};
 use linkpoll::net::{Loops, Server};
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{
-    Dispatch, Frame, MakeHandler as _, Peer, Reply, Serve, ServeOptions, TaggedFrame, WorkPool,
+    Codec, Cut, Dispatch, Frame, HandlerError, MakeHandler as _, Peer, Reply, Serve, ServeOptions, Tagged,
+    TaggedFrame, WorkPool,
 };
 
 use crate::client::{Client, PATIENCE, any_port, until};
@@ -254,6 +255,75 @@ fn calls_of_a_connection_that_is_gone_are_not_made() {
     assert_eq!((pool.metrics().calls, pool.metrics().skipped), (2, 50));
     drop((server, pool));
     assert_eq!(alive.load(Ordering::SeqCst), 0, "messages are left");
+}
+
+/// A message that panics when it is dropped, if it says so.
+struct Bomb(Vec<u8>);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 == b"bad" {
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Bombs(Frame);
+
+impl Codec for Bombs {
+    type In = Bomb;
+    type Out = Bomb;
+    type Tag = ();
+    const ORDERED: bool = true;
+
+    fn cut(&mut self, input: &mut Chain) -> Result<Cut<Tagged<Self>>, HandlerError> {
+        Ok(match self.0.cut(input)? {
+            Cut::Message(mut payload) => Cut::Message(((), Bomb(payload.contiguous()?.to_vec()))),
+            Cut::Missing(bytes) => Cut::Missing(bytes),
+        })
+    }
+
+    fn put((): (), out: Bomb, to: &mut SegmentWriter) -> Result<(), HandlerError> {
+        Ok(Frame::put(&out.0, to)?)
+    }
+}
+
+/// What waits in a pool's queue panics when it is dropped, because its client is gone, or because the pool ends: the
+/// worker lives on, what others have queued is done, and whoever waits for an answer learns that there is none (V-6).
+#[test]
+fn messages_that_panic_when_dropped_do_not_wedge_a_pool() {
+    let (enter, entered) = channel();
+    let service = Serve::function(Bombs::default, move |message: Bomb, reply: Reply<'_, Bombs>| {
+        if message.0 == b"waits" {
+            enter.send(()).expect("the test listens");
+            until("its client is gone", || reply.is_abandoned());
+        }
+        reply.send(message);
+    });
+    let pool = pool(1);
+    let server = serve(service.dispatch(Dispatch::Pool(pool.clone())));
+    let mut client = Client::connect(server.address());
+    client.request(b"waits");
+    entered.recv_timeout(PATIENCE).expect("a call");
+    (0..10).for_each(|_| client.request(b"bad"));
+    let mut other = Client::connect(server.address());
+    (0..10_u8).for_each(|n| other.request(&[n]));
+    until("all has arrived", || server.usage()[0].metrics.messages.get() == 21);
+    reset(client);
+    (0..10_u8).for_each(|n| assert_eq!(other.reply(), [n]));
+    let metrics = pool.metrics();
+    assert_eq!((metrics.calls, metrics.skipped, metrics.panics), (11, 10, 10));
+    // The same at the pool's end.
+    let mut last = Client::connect(server.address());
+    last.request(b"waits");
+    entered.recv_timeout(PATIENCE).expect("a call");
+    (0..10).for_each(|_| other.request(b"bad"));
+    until("all has arrived", || server.usage()[0].metrics.messages.get() == 32);
+    server.stopper().stop_now();
+    server.join().expect("an orderly end");
+    drop(pool);
+    assert!(last.is_closed() && other.is_closed());
 }
 
 /// A pool outlives its server's loops for as long as its calls take, and ends with its last owner.

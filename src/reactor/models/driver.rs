@@ -33,7 +33,7 @@ impl Fate {
 
     /// The socket whose fate this is.
     pub(super) fn socket(&self) -> Socket {
-        Socket { tally: Arc::clone(&self.0), _tracked: Track::new(()) }
+        Socket { tally: Arc::clone(&self.0), _fd: None, _tracked: Track::new(()) }
     }
 
     /// How often the socket was taken in, and how often it was dropped. To be asked when all threads have ended.
@@ -46,6 +46,8 @@ impl Fate {
 /// A socket that the model checker tracks, and whose end is counted.
 pub(super) struct Socket {
     tally: Arc<Tally>,
+    /// Where it was brought as a descriptor.
+    _fd: Option<OwnedFd>,
     _tracked: Track<()>,
 }
 
@@ -166,8 +168,9 @@ impl driver::Driver for Driver {
         Ok(address.clone())
     }
 
-    fn from_fd(_fd: OwnedFd, _peer: Address) -> Option<Socket> {
-        None
+    fn from_fd(fd: OwnedFd, _peer: Address) -> Option<Socket> {
+        let Fate(tally) = Fate::new();
+        Some(Socket { tally, _fd: Some(fd), _tracked: Track::new(()) })
     }
 
     fn into_fd(_socket: Socket) -> Option<OwnedFd> {

@@ -7,6 +7,7 @@
 //! MODEL: time stands still, so no deadline ever helps a loop that should have been woken. Bytes are absent: they
 //! never leave the loop's thread.
 
+mod adopt;
 mod call;
 mod dial;
 mod driver;

@@ -131,6 +131,8 @@ pub(super) fn detach_in_vain() -> Result<Duration, String> {
     let before = audit.driver.ring.slept;
     ensure!(audit.driver.detach(audit.keys[0]).is_none(), "it was given away with an operation under way");
     let slept = audit.driver.ring.slept - before;
+    // What the audit takes for a reason of the error that follows.
+    audit.stream(0)?.reset = true;
     audit.turn(usize::MAX)?;
     let key = audit.keys[0];
     ensure!(audit.log(key)?.failed, "nobody is told why");
