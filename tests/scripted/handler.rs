@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::mpsc::Sender;
 
-use linkpoll::buffer::{Segment, SegmentWriter};
-use linkpoll::conn::{CloseReason, Handle};
+use linkpoll::buffer::{Chain, Segment, SegmentWriter};
+use linkpoll::conn::{CloseReason, Detached, Handle};
 use linkpoll::service::{Flow, Handler, Io};
 use linkpoll::sync::{Arc, Counter};
 use linkpoll_model::conn::{Answer, Behaviour, Callback, Decision, Direction, Note, Why, bytes, is_pattern};
@@ -172,6 +172,30 @@ impl Scripted {
         if goes_on { Answer::Continue } else { Answer::Finish }
     }
 
+    /// Whoever gets the connection looks at what came along, and closes it.
+    fn leave(&self) -> Flow {
+        let (id, consumed, notes, wrote) =
+            (self.id, self.consumed, self.notes.clone(), Arc::clone(&self.wrote));
+        Flow::detach(move |Detached { received, unsent, peer_ended, shut, .. }| {
+            let sound = |direction, mut at: usize, chain: &Chain| {
+                chain.segments().all(|segment| {
+                    at += segment.len();
+                    is_pattern(id, direction, at - segment.len(), segment)
+                })
+            };
+            let wrote = usize::try_from(wrote.get()).expect("as many were written");
+            let note = if sound(Direction::In, consumed, &received)
+                && sound(Direction::Out, wrote.saturating_sub(unsent.len()), &unsent)
+            {
+                let (received, unsent) = (received.len(), unsent.len());
+                Note::Detached { id, consumed, received, unsent, peer_ended, shut }
+            } else {
+                Note::Fault(format!("connection {id}: other bytes came along"))
+            };
+            notes.send(note).expect("the notes are read later");
+        })
+    }
+
     fn answer(&mut self, answer: Answer, io: &mut Io<'_>) -> Flow {
         match answer {
             Answer::Continue => Flow::Continue,
@@ -196,6 +220,7 @@ impl Scripted {
                 io.shutdown();
                 Flow::Continue
             }
+            Answer::Detach => self.leave(),
             Answer::Become => {
                 self.note(Note::Again(self.id, self.seen - self.consumed));
                 Flow::Become(Box::new(self.successor()))
@@ -238,6 +263,7 @@ impl Handler for Scripted {
             CloseReason::IdleExpired => Why::Idle,
             CloseReason::ReadExpired => Why::Read,
             CloseReason::WriteExpired => Why::Write,
+            CloseReason::Detached => Why::Detached,
             other => return self.fault(&format!("closed for an unknown reason, {other}")),
         };
         self.note(Note::Closed(self.id, why));

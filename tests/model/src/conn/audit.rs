@@ -36,6 +36,9 @@ struct Conn {
     finished: bool,
     given_up: bool,
     closed: Option<Why>,
+    /// Its handler wants it to leave its loop; and it has left.
+    leaving: bool,
+    left: bool,
     patience: Patience,
     /// The loop was told to stop: the peer's end is not waited for as long as it may take.
     stopped: bool,
@@ -166,6 +169,15 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
         }
         Note::Receipt(id, start, n, said) => return receipt(accepted(conns, *id)?, *start, *n, *said),
         Note::Closed(id, why) => return closed(accepted(conns, *id)?, *why),
+        Note::Detached { id, consumed, received, unsent, peer_ended, shut } => {
+            let conn = accepted(conns, *id)?;
+            require(!std::mem::replace(&mut conn.left, true), "left twice")?;
+            require(conn.closed == Some(Why::Detached), "left, and its handler was not told before")?;
+            require(consumed + received == conn.received, "it has left with other bytes than were received")?;
+            require(conn.took + unsent == conn.wrote, "it has left with other bytes than were not sent")?;
+            require(!peer_ended || conn.end_seen, "it has left with an end that nobody has seen")?;
+            require(*shut == conn.ending, "it has left, and the end of its direction is another")?;
+        }
         _ => {}
     }
     Ok(())
@@ -221,6 +233,7 @@ fn answered(conn: &mut Conn, wrote: usize, answer: Answer) {
         Answer::Pause => conn.paused = true,
         Answer::Resume => conn.paused = false,
         Answer::Shut => conn.ending = true,
+        Answer::Detach => conn.leaving = true,
         // To the next one the connection is new.
         Answer::Become => (conn.opened, conn.eof, conn.drained) = (false, false, false),
         _ => {}
@@ -261,6 +274,7 @@ fn closed(conn: &mut Conn, why: Why) -> Result<(), String> {
         }
         Why::GivenUp => require(conn.given_up, "given up, but not by its handler"),
         Why::Broken => require(conn.broke, "broken, but nothing has broken it"),
+        Why::Detached => require(conn.leaving, "it leaves, and nobody wanted it to"),
         Why::Expired | Why::Idle | Why::Read | Why::Write => Ok(()),
     }
 }
@@ -289,6 +303,7 @@ fn settled(conn: &Conn) -> Result<(), String> {
 
 fn check_end(conn: &Conn) -> Result<(), String> {
     require(conn.closed.is_some(), "never closed")?;
+    require(conn.left == (conn.closed == Some(Why::Detached)), "it has left, and nobody has it")?;
     require(conn.gone, "its descriptor is still open")
 }
 

@@ -33,6 +33,8 @@ pub enum Answer {
     Shut,
     /// Another handler takes over.
     Become,
+    /// The connection leaves its loop.
+    Detach,
 }
 
 /// What is asked for through a handle.
@@ -74,6 +76,8 @@ pub enum Why {
     Read,
     /// See `Idle`.
     Write,
+    /// It has left its loop.
+    Detached,
 }
 
 /// Something that has happened.
@@ -130,6 +134,21 @@ pub enum Note {
     Receipt(usize, usize, usize, Receipt),
     /// A handler is told the last.
     Closed(usize, Why),
+    /// A connection has left its loop.
+    Detached {
+        /// The connection.
+        id: usize,
+        /// The bytes that its handler had consumed, and those that came along.
+        consumed: usize,
+        /// See `consumed`.
+        received: usize,
+        /// The bytes that are still to be sent.
+        unsent: usize,
+        /// Its peer has ended its direction, or was not seen to.
+        peer_ended: bool,
+        /// Its own direction is to end behind the bytes that are to be sent.
+        shut: bool,
+    },
     /// Every peer has ended and reads everything, and the loop has turned often enough to notice.
     Settled,
     /// Something that must never be.
@@ -157,6 +176,7 @@ impl Note {
             | Self::Given(id, _)
             | Self::Receipt(id, ..)
             | Self::Left { id, .. }
+            | Self::Detached { id, .. }
             | Self::Closed(id, _) => Some(*id),
             Self::Sleeps(_)
             | Self::Passed(_)

@@ -112,6 +112,7 @@ impl Decision {
             14 | 15 => Some(Answer::Resume),
             16 => Some(Answer::Shut),
             17 | 18 => Some(Answer::Become),
+            19 => Some(Answer::Detach),
             _ => None,
         }
     }

@@ -46,7 +46,7 @@ impl Patience {
             Note::Left { consumed, unread, .. } => self.left = Some((*consumed, *unread)),
             Note::Answered(_, wrote, answer) => match answer {
                 // It is being closed.
-                Answer::Abort | Answer::Panic | Answer::OpenHole => self.forget(),
+                Answer::Abort | Answer::Panic | Answer::OpenHole | Answer::Detach => self.forget(),
                 _ => {
                     self.queue(setup, now, *wrote);
                     self.finished |= *answer == Answer::Finish;

@@ -25,6 +25,11 @@ fn part() -> Op {
     Op::Decide { conn: 0, consume: 128, write: 0, how: 5 }
 }
 
+/// A call that reads some of what is there, writes, and lets the connection leave its loop.
+fn leaves(consume: u8, write: u8) -> Op {
+    Op::Decide { conn: 0, consume, write, how: 19 }
+}
+
 fn pass(length: u8) -> Op {
     Op::Pass { length }
 }
@@ -53,6 +58,26 @@ pub fn all() -> Vec<(&'static str, Program)> {
         ),
         ("reset_after_end", 0, [&connect(7)[..], &[end(), TURN, Op::Reset { conn: 0 }, TURN, TURN]].concat()),
         ("panic_in_data", 0, [&connect(0)[..], &[decide(5, 3), arrive(5), TURN, arrive(5), TURN]].concat()),
+        (
+            "detach_with_bytes_on_both_sides",
+            0,
+            [&connect(0)[..], &[room(6), leaves(128, 15), arrive(9), TURN, arrive(5), end(), TURN]].concat(),
+        ),
+        (
+            "detach_while_congested_and_ended_edge",
+            1,
+            [
+                &connect(6)[..],
+                &[arrive(13), TURN, arrive(13), end(), TURN, leaves(7, 5), Op::Wake { conn: 0 }, TURN, TURN],
+            ]
+            .concat(),
+        ),
+        (
+            "detach_what_has_broken",
+            4,
+            [&connect(0)[..], &[leaves(0, 15), arrive(15), Op::FailSend { conn: 0, how: 0 }, TURN, TURN]]
+                .concat(),
+        ),
         ("open_hole", 0, [&connect(0)[..], &[decide(5, 4), arrive(5), TURN, TURN]].concat()),
         (
             "stop_while_flushing",
