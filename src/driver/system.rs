@@ -60,7 +60,7 @@ pub fn connect(address: &Address, local: Option<SocketAddr>) -> io::Result<(Owne
 /// # Errors
 /// Why it has failed.
 pub fn connect_result(fd: &OwnedFd) -> io::Result<()> {
-    sys::connect_result(fd)
+    sys::connect_result(fd.as_fd())
 }
 
 /// Where the other end of a connected socket is (getpeername(2)).

@@ -156,8 +156,8 @@ pub(crate) fn peer_address(fd: &OwnedFd) -> io::Result<Address> {
 }
 
 /// How a started connect ended (`SO_ERROR`, socket(7)), once the socket is ready to send.
-pub(crate) fn connect_result(fd: &OwnedFd) -> io::Result<()> {
-    match at(Site::ConnectResult, || getsockopt(fd, sockopt::SocketError))? {
+pub(crate) fn connect_result(fd: BorrowedFd<'_>) -> io::Result<()> {
+    match at(Site::ConnectResult, || getsockopt(&fd, sockopt::SocketError))? {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }

@@ -5,10 +5,12 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::Sender;
 
 use linkpoll::buffer::{Chain, Segment, SegmentWriter};
-use linkpoll::conn::{CloseReason, Detached, Handle};
+use linkpoll::conn::{CloseReason, Detached};
 use linkpoll::service::{Flow, Handler, Io};
 use linkpoll::sync::{Arc, Counter};
 use linkpoll_model::conn::{Answer, Behaviour, Callback, Decision, Direction, Note, Why, bytes, is_pattern};
+
+use super::handles::Opened;
 
 /// Bytes written at once are at most so many when they are an echo.
 const LARGEST_ECHO: usize = 1 << 17;
@@ -25,7 +27,7 @@ pub(super) struct Scripted {
     calls: usize,
     /// Its direction is ended: what is written is dropped.
     shut: bool,
-    handles: Sender<(usize, Handle)>,
+    handles: Sender<Opened>,
     /// It was told that it may write again while bytes wait, so it is to be called with them at once.
     owed: bool,
 }
@@ -37,7 +39,7 @@ impl Scripted {
         decisions: VecDeque<Decision>,
         notes: Sender<Note>,
         wrote: Arc<Counter>,
-        handles: Sender<(usize, Handle)>,
+        handles: Sender<Opened>,
     ) -> Self {
         let (consumed, seen, calls) = (0, 0, 0);
         Self {
@@ -88,7 +90,7 @@ impl Scripted {
         }
         self.look(callback, io);
         if callback == Callback::Open {
-            self.handles.send((self.id, io.handle())).expect("the handles are kept");
+            self.handles.send((self.id, io.handle(), io.dialer())).expect("the handles are kept");
         }
         let decision = if callback == Callback::Open { None } else { self.decisions.pop_front() };
         let all = self.seen - self.consumed;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender};
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use linkpoll::driver::epoll::{Interest, Readiness, Ready};
 use linkpoll::net::Address;
-use linkpoll_model::conn::{Note, Op};
+use linkpoll_model::conn::{Note, Op, Outcome};
 
-use super::socket::{Socket, address_of};
+use super::socket::{Socket, address_of, id_of};
 
 /// The token that the driver watches its bell with.
 const BELL: u64 = u64::MAX;
@@ -23,6 +24,8 @@ const ECONNABORTED: i32 = 103;
 pub(super) enum Order {
     /// A peer connects, under this number.
     Connect(usize),
+    /// Somebody dials, under this number.
+    Dial(usize, Outcome),
     /// A peer connects and is gone before it is accepted.
     Vanish,
     /// Something happens to a connection.
@@ -93,6 +96,10 @@ impl Kernel {
                 self.sockets.push(Socket::new(id));
                 self.queue.push_back(Some(id));
             }
+            Order::Dial(id, outcome) => {
+                assert_eq!(id, self.sockets.len(), "connections are numbered in order");
+                self.sockets.push(Socket::dialled(id, outcome));
+            }
             Order::Vanish => self.queue.push_back(None),
             Order::Play(_, Op::Spurious { bits, .. }) if bits % 4 == 3 => self.haunts = true,
             Order::Play(id, op) => {
@@ -119,9 +126,10 @@ impl Kernel {
 
     fn look(&mut self) {
         for index in 0..self.sockets.len() {
-            if let Some(gone) = self.sockets[index].look() {
+            let gone = self.sockets[index].look();
+            if !gone.is_empty() {
                 self.ghost = Some(self.sockets[index].token);
-                self.note([gone]);
+                self.note(gone);
             }
         }
     }
@@ -238,6 +246,19 @@ impl linkpoll::driver::epoll::Kernel for Kernel {
                 Ok((fd, address_of(id)))
             }
         }
+    }
+
+    fn connect(&mut self, address: &Address, _local: Option<SocketAddr>) -> io::Result<(OwnedFd, bool)> {
+        self.look();
+        let (fd, connected, notes) = self.sockets[id_of(address)].connect()?;
+        self.note(notes);
+        Ok((fd, connected))
+    }
+
+    fn connect_result(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let note = self.socket(fd).connect_result()?;
+        self.note([note]);
+        Ok(())
     }
 
     fn shutdown_send(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {

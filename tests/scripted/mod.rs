@@ -16,7 +16,7 @@ use linkpoll::net::Address;
 use linkpoll::reactor::{LoopOptions, Maker, Reactor, Turn};
 use linkpoll::service::Peer;
 use linkpoll::sync::Arc;
-use linkpoll_model::conn::{Behaviour, Decision, Length, Note, Op, Program, Setup, audit};
+use linkpoll_model::conn::{Behaviour, Decision, Length, Note, Op, Outcome, Program, Setup, audit};
 
 use handler::Scripted;
 use handles::Handles;
@@ -57,6 +57,7 @@ struct Run {
     /// Time is to pass in the next turn, before commands are carried out.
     passing: bool,
     handles: Handles,
+    make: Arc<MakeScripted>,
 }
 
 impl Run {
@@ -77,12 +78,16 @@ impl Run {
         };
         let driver = driver(program.setup, Kernel::new(ordered, notes.clone(), batch));
         let handles = Handles::new(notes.clone());
-        let maker = maker(program, notes.clone(), &handles);
+        let make = maker(program, notes.clone(), &handles);
+        let maker: Maker = {
+            let make = Arc::clone(&make);
+            Box::new(move |peer| Box::new(make(socket::id_of(&peer.address))))
+        };
         let mut reactor = Reactor::new(driver, options, Arc::default(), maker);
         // The listener is real, but nobody ever connects to it: its connections come from the played kernel.
         let any_port = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
         reactor.listen(&any_port, false).expect("a port can be had");
-        Self { reactor, orders, notes, connected: 0, stopped: false, passing: false, handles }
+        Self { reactor, orders, notes, connected: 0, stopped: false, passing: false, handles, make }
     }
 
     fn play(&mut self, op: Op) {
@@ -104,6 +109,24 @@ impl Run {
                 }
                 self.passing = true;
                 self.order(Order::Pass(Duration::from_nanos(Length(length).nanoseconds())));
+            }
+            Op::Dial { outcome, .. } => {
+                let (conn, outcome) = (self.connected, Outcome(outcome));
+                self.connected += 1;
+                self.order(Order::Dial(conn, outcome));
+                if self.stopped {
+                    return;
+                }
+                // Commands are carried out before time goes on.
+                if self.passing {
+                    self.turn();
+                }
+                let (notes, make) = (self.notes.clone(), Arc::clone(&self.make));
+                let make = move |_: &Peer| {
+                    notes.send(Note::Accepted(conn)).expect("the notes are read later");
+                    make(conn)
+                };
+                self.handles.dial(conn, outcome, Box::new(make));
             }
             Op::Vanish {} => self.order(Order::Vanish),
             Op::Decide { .. } => {}
@@ -145,6 +168,7 @@ impl Run {
         self.handles.begin_turn();
         self.passing = false;
         let turn = self.reactor.turn().expect("the kernel never fails to wait");
+        self.handles.look_at_dials();
         self.notes.send(Note::Turned).expect("the notes are read later");
         turn
     }
@@ -209,12 +233,15 @@ fn driver(setup: Setup, kernel: Kernel) -> Epoll<Kernel> {
     Epoll::with_kernel(kernel, options).expect("the kernel refuses nothing")
 }
 
+/// Makes the handler of a connection, by its number.
+type MakeScripted = Box<dyn Fn(usize) -> Scripted + Send + Sync>;
+
 /// Makes handlers with the decisions that the program has for each.
-fn maker(program: &Program, notes: Sender<Note>, handles: &Handles) -> Maker {
+fn maker(program: &Program, notes: Sender<Note>, handles: &Handles) -> Arc<MakeScripted> {
     let (wrote, given) = handles.for_handlers();
     let mut scripts: Vec<(Behaviour, VecDeque<Decision>)> = Vec::new();
     for op in &program.ops {
-        if let Op::Connect { behaviour } = op {
+        if let Op::Connect { behaviour } | Op::Dial { behaviour, .. } = op {
             scripts.push((Behaviour(*behaviour), VecDeque::new()));
         }
         if let Some((conn, decision)) = op.decision()
@@ -223,10 +250,9 @@ fn maker(program: &Program, notes: Sender<Note>, handles: &Handles) -> Maker {
             scripts[conn].1.push_back(decision);
         }
     }
-    Box::new(move |peer: &Peer| {
-        let id = socket::id_of(&peer.address);
+    Arc::new(Box::new(move |id| {
         let (behaviour, decisions) = scripts[id].clone();
         let wrote = Arc::clone(&wrote[id]);
-        Box::new(Scripted::new(id, behaviour, decisions, notes.clone(), wrote, given.clone()))
-    })
+        Scripted::new(id, behaviour, decisions, notes.clone(), wrote, given.clone())
+    }))
 }

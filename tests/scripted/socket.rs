@@ -1,5 +1,6 @@
 //! A connection of the played kernel.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
@@ -7,12 +8,17 @@ use std::os::unix::net::UnixStream;
 
 use linkpoll::driver::epoll::{Interest, Readiness};
 use linkpoll::net::Address;
-use linkpoll_model::conn::{Direction, Note, Op, Size, bytes, is_pattern};
+use linkpoll_model::conn::{Attempt, Direction, Note, Op, Outcome, Size, bytes, is_pattern};
 
 /// An address that carries a connection's number.
 pub(super) fn address_of(id: usize) -> Address {
     let port = u16::try_from(id + 1).expect("there are fewer connections than ports");
     Address::Tcp(SocketAddr::from(([192, 0, 2, 1], port)))
+}
+
+/// The addresses that a dial tries, one for each attempt.
+pub(super) fn addresses_of(id: usize, outcome: Outcome) -> Vec<Address> {
+    outcome.attempts().map(|_| address_of(id)).collect()
 }
 
 pub(super) fn id_of(address: &Address) -> usize {
@@ -28,6 +34,11 @@ pub(super) struct Socket {
     id: usize,
     /// The other end of the descriptor that the driver has: when that is closed, this one sees its end.
     life: Option<(UnixStream, RawFd)>,
+    /// Those of earlier attempts to connect.
+    lives: Vec<UnixStream>,
+    /// Attempts to connect that are to come, and the one that is under way.
+    attempts: VecDeque<Attempt>,
+    connecting: Option<Attempt>,
     pub(super) token: u64,
     pub(super) interest: Option<Interest>,
     /// Something has happened since the last report (edge-triggered).
@@ -55,6 +66,9 @@ impl Socket {
         Self {
             id,
             life: None,
+            lives: Vec::new(),
+            attempts: VecDeque::new(),
+            connecting: None,
             token: 0,
             interest: None,
             woken: false,
@@ -74,12 +88,52 @@ impl Socket {
         }
     }
 
+    /// The end of a dial.
+    pub(super) fn dialled(id: usize, outcome: Outcome) -> Self {
+        Self { attempts: outcome.attempts().collect(), ..Self::new(id) }
+    }
+
     /// The driver's descriptor, once.
     pub(super) fn accept(&mut self) -> io::Result<(OwnedFd, Note)> {
+        Ok((self.descriptor()?, Note::Accepted(self.id)))
+    }
+
+    fn descriptor(&mut self) -> io::Result<OwnedFd> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        self.life = Some((ours, theirs.as_raw_fd()));
-        Ok((OwnedFd::from(theirs), Note::Accepted(self.id)))
+        let before = self.life.replace((ours, theirs.as_raw_fd()));
+        self.lives.extend(before.map(|(ours, _)| ours));
+        self.interest = None;
+        Ok(OwnedFd::from(theirs))
+    }
+
+    /// connect(2): a descriptor, and whether it is connected.
+    pub(super) fn connect(&mut self) -> io::Result<(OwnedFd, bool, Vec<Note>)> {
+        let refused = || Err(io::Error::from_raw_os_error(nix_free::ECONNREFUSED));
+        let Some(attempt) = self.attempts.pop_front() else { return refused() };
+        match attempt {
+            Attempt::IsRefused => return refused(),
+            Attempt::FindsNoRoom(left) if left > 0 => {
+                self.attempts.push_front(Attempt::FindsNoRoom(left - 1));
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            _ => {}
+        }
+        let connected = matches!(attempt, Attempt::Connects | Attempt::FindsNoRoom(_));
+        self.connecting = (!connected).then_some(attempt);
+        let notes = connected.then_some(Note::Connected(self.id));
+        Ok((self.descriptor()?, connected, [Note::Attempted(self.id)].into_iter().chain(notes).collect()))
+    }
+
+    /// What has come of it.
+    pub(super) fn connect_result(&mut self) -> io::Result<Note> {
+        match self.connecting.take() {
+            Some(Attempt::ConnectsLater) => {
+                self.woken = true;
+                Ok(Note::Connected(self.id))
+            }
+            _ => Err(io::Error::from_raw_os_error(nix_free::ECONNREFUSED)),
+        }
     }
 
     /// Whether this is the connection of a descriptor.
@@ -88,16 +142,18 @@ impl Socket {
     }
 
     /// Notices that the driver has closed its descriptor.
-    pub(super) fn look(&mut self) -> Option<Note> {
-        let (ours, _) = self.life.as_mut()?;
-        match ours.read(&mut [0]) {
-            Ok(0) => {
-                self.life = None;
-                self.interest = None;
-                Some(Note::Gone(self.id))
-            }
-            _ => None,
+    pub(super) fn look(&mut self) -> Vec<Note> {
+        let has_gone = |ours: &mut UnixStream| matches!(ours.read(&mut [0]), Ok(0));
+        let before = self.lives.len();
+        self.lives.retain_mut(|ours| !has_gone(ours));
+        let mut gone = before - self.lives.len();
+        if self.life.as_mut().is_some_and(|(ours, _)| has_gone(ours)) {
+            self.life = None;
+            self.interest = None;
+            self.connecting = None;
+            gone += 1;
         }
+        vec![Note::Gone(self.id); gone]
     }
 
     /// Something happens at the other end. Answers what is to be noted.
@@ -178,6 +234,13 @@ impl Socket {
     /// What is to be reported now.
     pub(super) fn report(&mut self) -> Option<Readiness> {
         let interest = self.interest?;
+        if let Some(attempt) = self.connecting {
+            return match attempt {
+                Attempt::ConnectsLater if interest.send => Some(Readiness::SEND),
+                Attempt::IsRefusedLater => Some(Readiness::SEND.and(Readiness::ERROR).and(Readiness::HANGUP)),
+                _ => None,
+            };
+        }
         let spurious = self.spurious.take().filter(|what| match *what {
             Readiness::RECEIVE => interest.receive,
             _ => interest.send,
@@ -287,6 +350,7 @@ impl Socket {
 /// The numbers of errors on Linux, the same on every architecture that counts here.
 mod nix_free {
     pub(super) const EPIPE: i32 = 32;
+    pub(super) const ECONNREFUSED: i32 = 111;
     pub(super) const ECONNRESET: i32 = 104;
     /// ENOBUFS, EPIPE, ETIMEDOUT, EHOSTUNREACH.
     pub(super) const SEND: [i32; 4] = [105, 32, 110, 113];

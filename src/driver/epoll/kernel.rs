@@ -6,6 +6,7 @@
 //! ([`Kernel::batch`]) and gets its calls as lists of entries.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -107,7 +108,7 @@ impl<'a> SendEntry<'a> {
     }
 }
 
-/// What the epoll driver asks of the kernel. Each method is one system call.
+/// What the epoll driver asks of the kernel. Each method is one system call, unless it says otherwise.
 pub trait Kernel: AsFd {
     /// epoll_wait(2) into the capacity of `ready`, which is emptied first. `timeout` in milliseconds, -1 for none.
     ///
@@ -169,6 +170,23 @@ pub trait Kernel: AsFd {
     /// # Errors
     /// As the system call.
     fn shutdown_send(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Starts to connect a new socket (socket(2), connect(2)), from a local address if one is given. Answers whether the
+    /// connection is there already; readiness to send tells when its outcome is to be asked for otherwise.
+    ///
+    /// # Errors
+    /// As the system calls; `WouldBlock` when the queue of a Unix listener has no room, of which nobody will tell.
+    fn connect(&mut self, address: &Address, local: Option<SocketAddr>) -> io::Result<(OwnedFd, bool)> {
+        sys::connect(address, local)
+    }
+
+    /// The outcome of a connect that was under way (`SO_ERROR`, socket(7)).
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    fn connect_result(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        sys::connect_result(fd)
+    }
 
     /// The driver is about to close a descriptor, or to give it away: whatever the kernel keeps for it besides watching
     /// it ends. Counts the calls that takes.

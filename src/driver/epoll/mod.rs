@@ -225,7 +225,7 @@ impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
     fn finish_connect(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         self.calls.other.add(1);
-        match sys::connect_result(&slot.fd) {
+        match self.kernel.connect_result(slot.fd.as_fd()) {
             Ok(()) => {
                 slot.kind = Kind::Connection;
                 self.mark_stale(key);
@@ -341,7 +341,7 @@ impl<K: Kernel, S: SendPath<K>> Driver for Epoll<K, S> {
 
     fn connect(&mut self, key: Key, address: &Address, local: Option<SocketAddr>) -> io::Result<()> {
         self.calls.other.add(2);
-        let (fd, connected) = sys::connect(address, local)?;
+        let (fd, connected) = self.kernel.connect(address, local)?;
         let kind = if connected { Kind::Connection } else { Kind::Connecting };
         self.add(key, Slot::new(fd, kind, Some(Box::new(address.clone()))))?;
         if connected {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::patience::Patience;
-use super::{Answer, Asked, Callback, Note, Receipt, Setup, Why};
+use super::{Answer, Asked, Callback, Ended, Note, Receipt, Setup, Why};
 
 /// What is known of one connection.
 #[derive(Debug, Default)]
@@ -39,6 +39,14 @@ struct Conn {
     /// Its handler wants it to leave its loop; and it has left.
     leaving: bool,
     left: bool,
+    /// A dial that has not ended, and when it is to.
+    dial: Option<Option<u64>>,
+    /// Its time was over when the last turn was.
+    dial_overdue: bool,
+    /// Descriptors of attempts to connect that are open, and whether one of them has led to a connection. Its handler may
+    /// yet have to be made, or never be, because its dial has ended.
+    attempts: usize,
+    connected: bool,
     patience: Patience,
     /// The loop was told to stop: the peer's end is not waited for as long as it may take.
     stopped: bool,
@@ -55,6 +63,10 @@ pub fn audit(setup: Setup, notes: &[Note]) -> Result<(), String> {
         follow_time(setup, &mut conns, &mut now, note)
             .and_then(|()| follow(setup, &mut conns, note))
             .map_err(|fault| format!("{fault}, at note {index}, {note:?}"))?;
+    }
+    for (id, conn) in &conns {
+        let over = conn.dial.is_none() && (conn.accepted || conn.attempts == 0);
+        require(over, &format!("something is left of a dial: connection {id}, {conn:?}"))?;
     }
     // A peer that is never accepted is promised nothing.
     for (id, conn) in conns.iter().filter(|(_, conn)| conn.accepted) {
@@ -73,6 +85,17 @@ fn follow(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note) -> Resul
         Note::Accepted(id) => {
             let conn = conns.entry(*id).or_default();
             require(!std::mem::replace(&mut conn.accepted, true), "accepted twice")?;
+        }
+        Note::Attempted(id) => {
+            let conn = conns.entry(*id).or_default();
+            conn.attempts += 1;
+            conn.gone = false;
+        }
+        Note::Connected(id) => conns.entry(*id).or_default().connected = true,
+        Note::Gone(id) => {
+            let conn = conns.entry(*id).or_default();
+            conn.attempts = conn.attempts.saturating_sub(1);
+            conn.gone = conn.attempts == 0;
         }
         // These may come before the connection is accepted.
         Note::Arrived(id, n) => conns.entry(*id).or_default().arrived += n,
@@ -96,6 +119,7 @@ fn follow_time(
     now: &mut u64,
     note: &Note,
 ) -> Result<(), String> {
+    follow_dials(conns, *now, note)?;
     let all = conns.values_mut().map(|conn| &mut conn.patience);
     match note {
         Note::Passed(nanoseconds) => *now += nanoseconds,
@@ -116,6 +140,45 @@ fn follow_time(
         }
     }
     Ok(())
+}
+
+/// Dials that take too long.
+fn follow_dials(conns: &mut BTreeMap<usize, Conn>, now: u64, note: &Note) -> Result<(), String> {
+    match note {
+        Note::Dials(id, limit) => {
+            conns.entry(*id).or_default().dial = Some(limit.map(|limit| now + limit));
+        }
+        Note::DialEnded(id, ended) => return dial_ended(conns.entry(*id).or_default(), now, *ended),
+        Note::Sleeps(milliseconds) => {
+            for at in conns.values().filter_map(|conn| conn.dial.flatten()) {
+                let left = at.saturating_sub(now).div_ceil(1_000_000);
+                require(milliseconds.is_some_and(|it| it <= left), "sleeps beyond the end of a dial")?;
+            }
+        }
+        Note::Turned => {
+            for conn in conns.values_mut() {
+                let late = conn.dial_overdue && conn.dial.is_some();
+                require(!late, "the time of a dial is over, and nobody is told")?;
+                conn.dial_overdue = conn.dial.flatten().is_some_and(|at| at <= now);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn dial_ended(conn: &mut Conn, now: u64, ended: Ended) -> Result<(), String> {
+    let limit = conn.dial.take().ok_or("a dial has ended twice")?;
+    match ended {
+        Ended::Connected => require(conn.accepted, "a dial has led to no connection"),
+        Ended::Failed => require(!conn.accepted, "a dial has failed, and connected"),
+        Ended::TimedOut => {
+            let over = limit.is_some_and(|at| at <= now);
+            require(!conn.accepted && over, "a dial has ended before its time, or connected")
+        }
+        Ended::Stopped => require(!conn.accepted && conn.stopped, "a dial was stopped, and its loop was not"),
+        Ended::Silent => Err("nobody is told what has come of a dial".to_owned()),
+    }
 }
 
 /// Notes that only a connection that was accepted can have.
@@ -147,7 +210,6 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
             require(conn.took == conn.wrote, "the sending direction ended before everything was sent")?;
             conn.shut = true;
         }
-        Note::Gone(id) => accepted(conns, *id)?.gone = true,
         Note::Called(id, callback, new) => return called(setup, accepted(conns, *id)?, *callback, *new),
         Note::Answered(id, n, answer) => {
             let conn = accepted(conns, *id)?;
@@ -184,7 +246,7 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
 }
 
 fn accepted(conns: &mut BTreeMap<usize, Conn>, id: usize) -> Result<&mut Conn, String> {
-    let conn = conns.get_mut(&id).filter(|conn| conn.accepted);
+    let conn = conns.get_mut(&id).filter(|conn| conn.accepted || conn.connected);
     conn.ok_or_else(|| "a connection that nobody accepted".to_owned())
 }
 

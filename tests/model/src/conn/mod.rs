@@ -3,7 +3,7 @@
 //! ```text
 //!   peers:    Connect, Arrive, End, Reset, Room ..      the script of a kernel that is played
 //!   handlers: Decide                                    what the next call of a handler does
-//!   handles:  Wake, Pause, Resume, Send ..            what other threads ask for
+//!   handles:  Wake, Pause, Resume, Send, Dial ..      what other threads ask for
 //!   loop:     Turn, Stop, Pass
 //! ```
 //!
@@ -19,7 +19,7 @@ mod program;
 pub mod scenarios;
 
 pub use audit::audit;
-pub use note::{Answer, Asked, Callback, Note, Receipt, Why};
-pub use op::{Behaviour, Decision, Length, Op, Size};
+pub use note::{Answer, Asked, Callback, Ended, Note, Receipt, Why};
+pub use op::{Attempt, Behaviour, Decision, Length, Op, Outcome, Size};
 pub use pattern::{Direction, bytes, is_pattern};
 pub use program::{Limits, Program, Setup, programs};

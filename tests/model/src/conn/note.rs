@@ -59,6 +59,21 @@ pub enum Receipt {
     Silent,
 }
 
+/// What a dial has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A connection.
+    Connected,
+    /// No address could be connected to.
+    Failed,
+    /// Its time was over.
+    TimedOut,
+    /// The loop has stopped.
+    Stopped,
+    /// Nothing, though the loop is gone.
+    Silent,
+}
+
 /// Why a connection was closed, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -85,6 +100,14 @@ pub enum Why {
 pub enum Note {
     /// The loop has accepted a connection.
     Accepted(usize),
+    /// Somebody dials, and gives up after so many nanoseconds, if ever.
+    Dials(usize, Option<u64>),
+    /// The kernel has a descriptor for an attempt to connect.
+    Attempted(usize),
+    /// An attempt has led to a connection, as far as the kernel is concerned.
+    Connected(usize),
+    /// Whoever dialled is told what has come of it.
+    DialEnded(usize, Ended),
     /// The peer has sent bytes.
     Arrived(usize, usize),
     /// The peer has ended its direction.
@@ -161,6 +184,10 @@ impl Note {
     pub fn connection(&self) -> Option<usize> {
         match self {
             Self::Accepted(id)
+            | Self::Dials(id, _)
+            | Self::Attempted(id)
+            | Self::Connected(id)
+            | Self::DialEnded(id, _)
             | Self::Arrived(id, _)
             | Self::PeerEnded(id)
             | Self::Broke(id)

@@ -88,6 +88,52 @@ impl Behaviour {
     }
 }
 
+/// What becomes of a dial, by a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome(pub u8);
+
+/// What becomes of one attempt to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It is connected at once.
+    Connects,
+    /// It is under way, and connected when somebody looks next.
+    ConnectsLater,
+    /// It is refused at once.
+    IsRefused,
+    /// It is under way, and refused when somebody looks next.
+    IsRefusedLater,
+    /// It is under way for ever.
+    Hangs,
+    /// The queue of the listener is full, so many times, and then it is connected at once.
+    FindsNoRoom(u8),
+}
+
+impl Outcome {
+    /// A dial gives up after so many nanoseconds.
+    pub const TIMEOUT: u64 = 150_000_000;
+
+    /// Its addresses, in order.
+    pub fn attempts(self) -> impl Iterator<Item = Attempt> {
+        let attempt = |code: u8| match code % 7 {
+            0 => Attempt::Connects,
+            1 | 2 => Attempt::ConnectsLater,
+            3 => Attempt::IsRefused,
+            4 => Attempt::IsRefusedLater,
+            5 => Attempt::Hangs,
+            _ => Attempt::FindsNoRoom(2),
+        };
+        let second = (self.0 >= 128).then(|| attempt(self.0 / 7));
+        std::iter::once(attempt(self.0)).chain(second)
+    }
+
+    /// Whether it gives up at all.
+    #[must_use]
+    pub fn is_limited(self) -> bool {
+        self.0.is_multiple_of(2)
+    }
+}
+
 /// What one call of a handler does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -205,6 +251,8 @@ operations! {
     1: CloseByHandle { conn };
     /// Somebody closes it at once.
     1: AbortByHandle { conn };
+    /// Somebody dials: the connection, if it comes about, is numbered among those of peers, and its handler behaves so.
+    3: Dial { behaviour, outcome };
 }
 
 impl Op {

@@ -7,7 +7,7 @@
 //!   Closed   only who was overdue may be closed for it
 //! ```
 
-use super::{Answer, Asked, Limits, Note, Setup, Why};
+use super::{Answer, Asked, Ended, Limits, Note, Setup, Why};
 
 /// What is known of one connection's deadlines, in nanoseconds since the start.
 #[derive(Debug, Default)]
@@ -65,6 +65,8 @@ impl Patience {
                 self.write = if self.unsent == 0 { None } else { after(limits.write) };
             }
             Note::Shut(_) => self.shut = true,
+            // Nobody is there to be patient with.
+            Note::DialEnded(_, ended) => self.closed |= *ended != Ended::Connected,
             Note::Closed(_, why) => {
                 self.closed = true;
                 let early = matches!(why, Why::Idle | Why::Read | Why::Write) && !self.overdue.contains(why);

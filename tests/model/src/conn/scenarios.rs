@@ -30,9 +30,41 @@ fn leaves(consume: u8, write: u8) -> Op {
     Op::Decide { conn: 0, consume, write, how: 19 }
 }
 
+fn dial(outcome: u8) -> Op {
+    Op::Dial { behaviour: 0, outcome }
+}
+
 fn pass(length: u8) -> Op {
     Op::Pass { length }
 }
+
+/// Programs that have failed once, as they were found: what the seeds of `tests/regressions/prop_conn.txt` stood for when
+/// they were noted.
+const FOUND: [(&str, &[u8]); 2] = [
+    // A handler congests itself again while it is told that it may write.
+    (
+        "found_relief_told_twice",
+        &[
+            246, 0, 166, 0, 220, 2, 116, 149, 12, 2, 36, 233, 6, 187, 127, 0, 172, 15, 223, 6, 143, 90, 12,
+            12, 11, 88, 194, 161, 187, 12, 5, 77, 0, 104, 12, 6, 137, 56, 0, 57, 2, 1, 41, 14, 244, 2, 142,
+            68, 11, 242, 146, 136, 90, 6, 127, 180, 14, 214, 12, 15, 155, 12, 18, 27, 195, 2, 205, 31, 12,
+            14, 249, 5, 123, 12, 0, 121, 17, 46, 14, 142, 11, 86, 208, 209, 249, 14, 244, 12, 11, 194, 97,
+            202, 124, 6, 244, 114, 18, 87, 221, 15, 15, 14, 175, 3, 179, 116, 12, 15, 204, 17, 151, 17, 138,
+            14, 152, 18, 193, 244, 6, 49, 69,
+        ],
+    ),
+    // A kernel that takes one byte a call, in batches.
+    (
+        "found_one_byte_a_call",
+        &[
+            212, 0, 5, 3, 142, 139, 2, 75, 26, 6, 16, 81, 12, 14, 253, 6, 89, 12, 11, 15, 76, 138, 221, 15,
+            188, 14, 192, 12, 14, 42, 6, 69, 152, 12, 12, 19, 167, 7, 158, 22, 10, 38, 20, 18, 132, 35, 12,
+            7, 229, 165, 12, 15, 31, 2, 171, 134, 13, 2, 27, 73, 6, 248, 168, 2, 17, 236, 18, 53, 105, 11,
+            48, 34, 86, 45, 12, 12, 2, 129, 221, 12, 12, 14, 172, 12, 6, 4, 174, 15, 10, 2, 154, 77, 3, 16,
+            161, 15, 8,
+        ],
+    ),
+];
 
 /// All of them.
 #[must_use]
@@ -77,6 +109,31 @@ pub fn all() -> Vec<(&'static str, Program)> {
             4,
             [&connect(0)[..], &[leaves(0, 15), arrive(15), Op::FailSend { conn: 0, how: 0 }, TURN, TURN]]
                 .concat(),
+        ),
+        (
+            "dial_that_connects_later",
+            0,
+            [&connect(0)[..], &[dial(1), TURN, TURN, TURN, end(), TURN]].concat(),
+        ),
+        (
+            "dial_after_a_refusal_edge",
+            1,
+            [&connect(0)[..], &[dial(140), TURN, TURN, TURN, pass(6), TURN]].concat(),
+        ),
+        (
+            "dial_without_room",
+            0,
+            [&connect(0)[..], &[dial(6), TURN, pass(3), TURN, pass(3), TURN, TURN]].concat(),
+        ),
+        (
+            "dial_in_vain",
+            0,
+            [&connect(0)[..], &[dial(12), TURN, pass(5), TURN, pass(6), TURN, TURN]].concat(),
+        ),
+        (
+            "dial_and_stop",
+            1,
+            [&connect(0)[..], &[dial(5), dial(1), dial(6), TURN, Op::Stop {}, TURN, TURN]].concat(),
         ),
         ("open_hole", 0, [&connect(0)[..], &[decide(5, 4), arrive(5), TURN, TURN]].concat()),
         (
@@ -231,7 +288,10 @@ pub fn all() -> Vec<(&'static str, Program)> {
                 .collect(),
         ),
     ];
-    scenarios.into_iter().map(|(name, setup, ops)| (name, Program { setup: Setup(setup), ops })).collect()
+    let found = FOUND.map(|(name, bytes)| (name, Program::decode(bytes)));
+    let scenarios =
+        scenarios.into_iter().map(|(name, setup, ops)| (name, Program { setup: Setup(setup), ops }));
+    scenarios.chain(found).collect()
 }
 
 #[cfg(test)]
