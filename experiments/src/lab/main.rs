@@ -15,6 +15,8 @@ mod rlimit;
 mod run;
 mod serve;
 mod service;
+#[cfg(feature = "shm")]
+mod shmstat;
 mod stats;
 
 use std::io::{ErrorKind, Write};
@@ -57,6 +59,8 @@ fn dispatch(command: Command) -> Result<(), LabError> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Load(arguments) => load::command::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        #[cfg(feature = "shm")]
+        Command::Shmstat(arguments) => shmstat::run(&arguments),
         Command::Floor(arguments) => floor::run(&arguments),
     }
 }

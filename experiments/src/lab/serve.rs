@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
-use linkpoll::driver::epoll;
+use linkpoll::driver::{Driver, epoll};
 use linkpoll::net::{Accept, Address, Server, ServerBuilder, Usage};
 use linkpoll::reactor::{Placement, Spin};
 use linkpoll::service::{Dispatch, Frame, FrameOptions, Framed, MakeHandler, Peer};
-use linkpoll_experiments::{DriverOptions, Transport};
+use linkpoll_experiments::DriverOptions;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -89,9 +89,28 @@ fn bind(
     if let Some(loops) = arguments.loops {
         builder = builder.loops(usize::from(loops));
     }
-    let transport = Transport::from(arguments.transport);
-    let options = DriverOptions { trigger, ..DriverOptions::default() };
-    let factory = move |_| transport.driver(&options);
+    match arguments.transport.over_sockets() {
+        Some(transport) => {
+            let options = DriverOptions { trigger, ..DriverOptions::default() };
+            bind_on(builder, arguments, address, requests, dispatch, move |_| transport.driver(&options))
+        }
+        #[cfg(feature = "shm")]
+        None => bind_on(builder, arguments, address, requests, dispatch, |_| {
+            linkpoll_shm::ShmDriver::new(linkpoll_shm::ShmOptions::default())
+        }),
+        #[cfg(not(feature = "shm"))]
+        None => Err(std::io::ErrorKind::Unsupported.into()),
+    }
+}
+
+fn bind_on<D: Driver + 'static>(
+    builder: ServerBuilder,
+    arguments: &ServeArguments,
+    address: &Address,
+    requests: Requests,
+    dispatch: Option<Dispatch>,
+    factory: impl Fn(usize) -> std::io::Result<D> + Send + Sync + 'static,
+) -> std::io::Result<Server> {
     match (arguments.protocol, dispatch) {
         (Protocol::Frame, None) => {
             builder.bind_with(address, frame(arguments.max_message, requests), factory)

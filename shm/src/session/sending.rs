@@ -1,6 +1,6 @@
-//! From a chain into our ring.
+//! From a chain, or other bytes, into our ring.
 
-use linkpoll::buffer::Chain;
+use bytes::Buf;
 
 use super::{Session, SessionError};
 use crate::ring::{Kind, PushError};
@@ -16,28 +16,28 @@ impl Session {
         self.producer.longest().min(LONGEST)
     }
 
-    /// Moves bytes from the front of `chain` into the ring, as many as there is room for, and publishes them. Answers how
-    /// many that were.
+    /// Moves bytes from the front of `from`, a chain or a slice, into the ring, as many as there is room for, and publishes
+    /// them. Answers how many that were.
     ///
     /// # Errors
     /// When the session is over.
     #[inline]
-    pub fn send(&mut self, chain: &mut Chain) -> Result<usize, SessionError> {
+    pub fn send(&mut self, from: &mut impl Buf) -> Result<usize, SessionError> {
         if self.peer_is_gone {
             return Err(SessionError::NobodyReads);
         }
-        let before = chain.len();
-        while !chain.is_empty() && self.stage(chain)? {}
+        let before = from.remaining();
+        while from.has_remaining() && self.stage(from)? {}
         self.publish()?;
-        let sent = before - chain.len();
+        let sent = before - from.remaining();
         self.counters.bytes_sent += sent as u64;
         Ok(sent)
     }
 
     /// Stages one record. Answers whether there was room.
     #[inline]
-    fn stage(&mut self, chain: &mut Chain) -> Result<bool, SessionError> {
-        let mut len = chain.len().min(self.longest());
+    fn stage(&mut self, from: &mut impl Buf) -> Result<bool, SessionError> {
+        let mut len = from.remaining().min(self.longest());
         let mut room = loop {
             match self.producer.reserve(len) {
                 Ok(room) => break room,
@@ -50,16 +50,7 @@ impl Session {
                 Err(PushError::Ended | PushError::TooLong) => return Err(SessionError::NobodyReads),
             }
         };
-        let mut to = room.bytes();
-        while !to.is_empty() {
-            let from = chain.front();
-            let n = from.len().min(to.len());
-            let (now, later) = to.split_at_mut(n);
-            now.copy_from_slice(&from[..n]);
-            to = later;
-            let skipped = chain.skip(n);
-            debug_assert_eq!(skipped, Ok(()), "the bytes were there");
-        }
+        from.copy_to_slice(room.bytes());
         room.commit(Kind::Inline);
         self.counters.records_sent += 1;
         Ok(true)

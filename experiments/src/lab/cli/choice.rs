@@ -22,27 +22,44 @@ pub(crate) enum Transport {
     /// Epoll, and large replies by reference (MSG_ZEROCOPY)
     #[cfg(feature = "zerocopy")]
     Zerocopy,
+    /// Shared memory between processes of this host; listens at a path
+    #[cfg(feature = "shm")]
+    Shm,
 }
 
-impl From<Transport> for linkpoll_experiments::Transport {
-    fn from(transport: Transport) -> Self {
-        match transport {
-            Transport::Epoll => Self::Epoll,
+impl Transport {
+    /// The driver over sockets that it is; `None` for shared memory.
+    pub(crate) fn over_sockets(self) -> Option<linkpoll_experiments::Transport> {
+        use linkpoll_experiments::Transport as Driver;
+        Some(match self {
+            Self::Epoll => Driver::Epoll,
             #[cfg(feature = "batch")]
-            Transport::BatchUring => Self::BatchUring,
+            Self::BatchUring => Driver::BatchUring,
             #[cfg(feature = "batch")]
-            Transport::BatchAio => Self::BatchAio,
+            Self::BatchAio => Driver::BatchAio,
             #[cfg(feature = "uring")]
-            Transport::Uring => Self::Uring,
+            Self::Uring => Driver::Uring,
             #[cfg(feature = "zerocopy")]
-            Transport::Zerocopy => Self::Zerocopy,
-        }
+            Self::Zerocopy => Driver::Zerocopy,
+            #[cfg(feature = "shm")]
+            Self::Shm => return None,
+        })
     }
+}
+
+/// What the connections of a load are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Medium {
+    /// Stream sockets, TCP or Unix
+    Socket,
+    /// Sessions in shared memory, through the path of a server with `--transport shm`
+    #[cfg(feature = "shm")]
+    Shm,
 }
 
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(linkpoll_experiments::Transport::from(*self).name())
+        f.write_str(self.over_sockets().map_or("shm", linkpoll_experiments::Transport::name))
     }
 }
 
@@ -67,7 +84,8 @@ pub(crate) enum Side {
 impl Side {
     /// Every one of them.
     pub(crate) fn all() -> Vec<Self> {
-        let transports = Transport::value_variants().iter().map(|transport| Self::Transport(*transport));
+        let over_sockets = Transport::value_variants().iter().filter(|side| side.over_sockets().is_some());
+        let transports = over_sockets.map(|transport| Self::Transport(*transport));
         transports.chain(Dispatch::value_variants().iter().map(|dispatch| Self::Service(*dispatch))).collect()
     }
 

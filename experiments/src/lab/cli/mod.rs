@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::address::Address;
 use crate::affinity::CpuList;
 pub(crate) use choice::{
-    Accept, Dispatch, LoadSpin, Protocol, Selected, ServerSpin, Side, Transport, Trigger, Variant,
+    Accept, Dispatch, LoadSpin, Medium, Protocol, Selected, ServerSpin, Side, Transport, Trigger, Variant,
 };
 use number::{bytes, duration, rate, whole};
 
@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Load(LoadArguments),
     /// Find out what this kernel and user may do
     Doctor(DoctorArguments),
+    /// Ask a server over shared memory how it is
+    #[cfg(feature = "shm")]
+    Shmstat(ShmstatArguments),
     /// The hand-written loop everything is compared with
     #[command(hide = true)]
     Floor(FloorArguments),
@@ -141,6 +144,9 @@ pub(crate) struct ServeArguments {
 /// Arguments of `lab load`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LoadArguments {
+    /// What connections are
+    #[arg(long, value_enum, default_value_t = Medium::Socket)]
+    pub(crate) transport: Medium,
     /// HOST:PORT, or the path of a Unix socket if it contains `/`
     #[arg(long, value_name = "ADDR")]
     pub(crate) connect: Address,
@@ -192,6 +198,15 @@ pub(crate) struct DoctorArguments {
     /// Print the findings as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `lab shmstat`.
+#[cfg(feature = "shm")]
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ShmstatArguments {
+    /// Where the server listens
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
 }
 
 /// Arguments of the hidden `lab floor`.

@@ -1,14 +1,15 @@
 //! What a load does.
 
-use std::os::fd::OwnedFd;
+use std::io;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::error::LoadError;
 use super::stalled::StalledShape;
+use super::wire::Wire;
 use crate::address::Address;
-use crate::cli::{LoadArguments, LoadSpin};
+use crate::cli::{LoadArguments, LoadSpin, Medium};
 
 /// Without any reply for so long, with requests in flight, the load gives up. So long it waits for a connection.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,6 +19,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Config {
     /// The server.
     pub(crate) address: Address,
+    /// Whether connections are sessions in shared memory, and not sockets.
+    pub(crate) shared: bool,
     /// How many connections and requests, and how large.
     pub(crate) shape: Shape,
     /// Peers beside the measured ones that never read.
@@ -36,13 +39,31 @@ pub(crate) struct Config {
 
 impl Config {
     /// Opens the connection `number`, counted from 0 over all of them. Waits for it for as long as for a reply.
-    pub(super) fn open(&self, number: usize) -> Result<OwnedFd, LoadError> {
-        self.address.connect(PATIENCE).map_err(|source| LoadError::Connect {
+    pub(super) fn open(&self, number: usize) -> Result<Wire, LoadError> {
+        let opened =
+            if self.shared { self.share() } else { self.address.connect(PATIENCE).map(Wire::Socket) };
+        opened.map_err(|source| LoadError::Connect {
             address: self.address.clone(),
             number: u32::try_from(number + 1).unwrap_or(u32::MAX),
             of: self.shape.connections.saturating_add(self.stalled.connections),
             source,
         })
+    }
+
+    #[cfg(feature = "shm")]
+    fn share(&self) -> io::Result<Wire> {
+        let Address::Unix(path) = &self.address else {
+            let text = "shared memory connects through the path of a Unix socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        };
+        let established =
+            linkpoll_shm::handshake::connect(path, &linkpoll_shm::handshake::Options::default())?;
+        Ok(Wire::Shared(Box::new(linkpoll_shm::session::Session::new(established)?)))
+    }
+
+    #[cfg(not(feature = "shm"))]
+    fn share(&self) -> io::Result<Wire> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -59,6 +80,7 @@ impl From<&LoadArguments> for Config {
         let size = usize::try_from(arguments.size).unwrap_or(usize::MAX);
         Self {
             address: arguments.connect.clone(),
+            shared: arguments.transport != Medium::Socket,
             shape: Shape { connections: arguments.connections, depth: arguments.depth, size },
             stalled: StalledShape { connections: arguments.stalled, bytes: arguments.stalled_bytes },
             warmup: arguments.warmup,

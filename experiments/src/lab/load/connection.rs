@@ -1,18 +1,17 @@
 //! One connection of the load.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::error::LoadError;
 use super::pattern::{Cursor, Mismatch, Pattern};
+use super::wire::{Stop, Wire};
 
 /// One connection: what was asked on it, how much of that was sent, and how much came back.
 pub(crate) struct Connection {
     pub(crate) number: usize,
-    pub(crate) socket: OwnedFd,
+    pub(crate) wire: Wire,
     /// Requests asked for so far; those behind `sent` still wait for room.
     issued: u64,
     sent: Cursor,
@@ -26,10 +25,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(number: usize, socket: OwnedFd, depth: usize) -> Self {
+    pub(crate) fn new(number: usize, wire: Wire, depth: usize) -> Self {
         let started = VecDeque::with_capacity(depth);
         let (sent, received) = (Cursor::default(), Cursor::default());
-        Self { number, socket, issued: 0, sent, received, started, blocked: false, queued: false }
+        Self { number, wire, issued: 0, sent, received, started, blocked: false, queued: false }
     }
 
     /// Requests without a reply.
@@ -58,10 +57,10 @@ impl Connection {
     pub(crate) fn flush(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> Result<bool, LoadError> {
         while self.sent.frame < self.issued {
             let length = pattern.fill(self.number, self.sent, self.issued, buffer);
-            let sent = match send(self.socket.as_raw_fd(), &buffer[..length], MsgFlags::MSG_NOSIGNAL) {
-                Err(Errno::EAGAIN) => return Ok(false),
-                Err(Errno::EINTR) => 0,
-                Err(errno) => return Err(self.closed(Some(errno))),
+            let sent = match self.wire.send(&buffer[..length]) {
+                Err(Stop::NotNow) => return Ok(false),
+                Err(Stop::End) => return Err(self.closed(None)),
+                Err(Stop::Lost(errno)) => return Err(self.closed(Some(errno))),
                 Ok(sent) => sent,
             };
             self.sent = pattern.advance(self.sent, sent);
@@ -75,10 +74,10 @@ impl Connection {
         pattern: &Pattern,
         buffer: &mut [u8],
     ) -> Result<(usize, usize), LoadError> {
-        let length = match recv(self.socket.as_raw_fd(), buffer, MsgFlags::empty()) {
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok((0, 0)),
-            Err(errno) => return Err(self.closed(Some(errno))),
-            Ok(0) => return Err(self.closed(None)),
+        let length = match self.wire.receive(buffer) {
+            Err(Stop::NotNow) => return Ok((0, 0)),
+            Err(Stop::Lost(errno)) => return Err(self.closed(Some(errno))),
+            Err(Stop::End) => return Err(self.closed(None)),
             Ok(length) => length,
         };
         // A reply longer than its request is wrong even where it foretells the next one.

@@ -23,6 +23,9 @@ const BUFFER: usize = 256 << 10;
 /// An adaptive load polls for so long after the last reply before it sleeps: several round trips of a server that
 /// polls too, and no more than a wake-up costs one that sleeps.
 const ADAPTIVE: Duration = Duration::from_micros(100);
+/// A load that polls shared memory asks the kernel once in so many looks.
+#[cfg(feature = "shm")]
+const LOOKS: u32 = 1024;
 /// Latencies above this count as this.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -47,6 +50,10 @@ pub(crate) struct Load {
     /// Slow requests of the current window, whose latencies are left out.
     slow: u64,
     spin: LoadSpin,
+    /// Connections are sessions in shared memory; those with news.
+    shared: bool,
+    news: Vec<Ready>,
+    looks: u32,
     clock: Instant,
     /// Connections with room for a request, in the order of their turns (open loop).
     turns: VecDeque<usize>,
@@ -88,6 +95,9 @@ impl Load {
             slow_every: config.slow_every,
             slow: 0,
             spin: config.spin,
+            shared: config.shared,
+            news: Vec::new(),
+            looks: 0,
             clock: Instant::now(),
             turns: VecDeque::new(),
             unsent: Vec::new(),
@@ -162,7 +172,7 @@ impl Load {
             }
             let ready = self.wait(due)?;
             for index in 0..ready {
-                self.serve(self.poller.ready(index), pace)?;
+                self.serve(self.ready(index), pace)?;
             }
         }
     }
@@ -180,8 +190,7 @@ impl Load {
             let now = self.now();
             let spinning = now < spin_until && now < until;
             let limit = if spinning { 0 } else { until.saturating_sub(now) };
-            let ready =
-                self.poller.wait(Duration::from_nanos(limit)).map_err(LoadError::system("epoll_pwait2"))?;
+            let ready = self.look(Duration::from_nanos(limit)).map_err(LoadError::system("epoll_pwait2"))?;
             if ready > 0 || !spinning {
                 if ready == 0 && self.outstanding > 0 && self.now() >= self.last_progress + patience {
                     return Err(LoadError::Stalled { seconds: PATIENCE.as_secs(), outstanding: 0 });
@@ -193,6 +202,51 @@ impl Load {
             }
             std::hint::spin_loop();
         }
+    }
+
+    /// Looks once for connections with news, and sleeps for at most `limit` when there is none.
+    fn look(&mut self, limit: Duration) -> Result<usize, Errno> {
+        #[cfg(feature = "shm")]
+        if self.shared {
+            return self.look_at_sessions(limit);
+        }
+        self.poller.wait(limit)
+    }
+
+    #[cfg(feature = "shm")]
+    fn look_at_sessions(&mut self, limit: Duration) -> Result<usize, Errno> {
+        self.news.clear();
+        let connections = self.connections.iter_mut().enumerate();
+        for (token, connection) in connections {
+            // Whoever sleeps is told of room; whoever does not has to try.
+            if connection.wire.has_news() || (connection.blocked && limit.is_zero()) {
+                self.news.push(Ready { token, receive: true, send: connection.blocked });
+            }
+        }
+        self.looks += 1;
+        // Now and then the sockets are asked too: a server that has died says nothing in its memory.
+        if !self.news.is_empty() || (limit.is_zero() && !self.looks.is_multiple_of(LOOKS)) {
+            return Ok(self.news.len());
+        }
+        if !limit.is_zero() {
+            for (token, connection) in self.connections.iter_mut().enumerate() {
+                if !connection.wire.park(connection.blocked) {
+                    self.news.push(Ready { token, receive: true, send: connection.blocked });
+                }
+            }
+        }
+        let limit = if self.news.is_empty() { limit } else { Duration::ZERO };
+        for index in 0..self.poller.wait(limit)? {
+            let token = self.poller.ready(index).token;
+            let Some(connection) = self.connections.get_mut(token) else { continue };
+            connection.wire.listen();
+            self.news.push(Ready { token, receive: true, send: connection.blocked });
+        }
+        Ok(self.news.len())
+    }
+
+    fn ready(&self, index: usize) -> Ready {
+        if self.shared { self.news[index] } else { self.poller.ready(index) }
     }
 
     fn serve(&mut self, ready: Ready, pace: &Pace) -> Result<(), LoadError> {
@@ -282,7 +336,10 @@ impl Load {
         let blocked = !connection.flush(&self.pattern, &mut self.buffer)?;
         if blocked != connection.blocked {
             connection.blocked = blocked;
-            let watched = self.poller.watch_send(&connection.socket, index, blocked);
+            if self.shared {
+                return Ok(());
+            }
+            let watched = self.poller.watch_send(&connection.wire, index, blocked);
             watched.map_err(LoadError::system("epoll_ctl"))?;
         }
         Ok(())
@@ -298,6 +355,14 @@ impl Load {
             LoadError::Connect { .. } | LoadError::System { .. } => {}
         }
         error
+    }
+}
+
+#[cfg(feature = "shm")]
+impl Drop for Load {
+    /// Ends sessions in order: without that, the server has to take the load for dead.
+    fn drop(&mut self) {
+        self.connections.iter_mut().for_each(|connection| connection.wire.end());
     }
 }
 

@@ -1,6 +1,7 @@
 //! The load: a single-threaded epoll client that keeps requests in flight and verifies every byte of every reply.
 //!
-//! It shares no code with linkpoll, so that the meter does not share faults with what it measures.
+//! It shares no code with linkpoll, so that the meter does not share faults with what it measures; but for sessions in
+//! shared memory, which have no system call at which the two could be told apart.
 
 pub(crate) mod command;
 mod config;
@@ -13,6 +14,7 @@ mod report;
 mod schedule;
 pub(crate) mod slow;
 mod stalled;
+mod wire;
 
 pub(crate) use config::{Config, Shape};
 pub(crate) use engine::Load;

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "epoll_pwait2 has no safe wrapper")]
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -36,22 +36,22 @@ impl Poller {
     }
 
     /// Watches `socket` for something to receive.
-    pub(crate) fn add(&self, socket: &OwnedFd, token: usize) -> Result<(), Errno> {
+    pub(crate) fn add(&self, socket: &impl AsFd, token: usize) -> Result<(), Errno> {
         self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token as u64))
     }
 
     /// Watches `socket` for room to send only, whatever there is to receive.
-    pub(crate) fn add_sender(&self, socket: &OwnedFd, token: usize) -> Result<(), Errno> {
+    pub(crate) fn add_sender(&self, socket: &impl AsFd, token: usize) -> Result<(), Errno> {
         self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLOUT, token as u64))
     }
 
     /// Watches `socket` no longer.
-    pub(crate) fn remove(&self, socket: &OwnedFd) -> Result<(), Errno> {
+    pub(crate) fn remove(&self, socket: &impl AsFd) -> Result<(), Errno> {
         self.epoll.delete(socket)
     }
 
     /// Also watches for room to send, or no longer.
-    pub(crate) fn watch_send(&self, socket: &OwnedFd, token: usize, on: bool) -> Result<(), Errno> {
+    pub(crate) fn watch_send(&self, socket: &impl AsFd, token: usize, on: bool) -> Result<(), Errno> {
         let flags = if on { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT } else { EpollFlags::EPOLLIN };
         self.epoll.modify(socket, &mut EpollEvent::new(flags, token as u64))
     }

@@ -67,7 +67,7 @@ impl Stalled {
         for _ in 0..connections {
             let number = first + peers.len();
             let mut peer = Connection::new(number, config.open(number)?, 0);
-            poller.add_sender(&peer.socket, number).map_err(LoadError::system("epoll_ctl"))?;
+            poller.add_sender(&peer.wire, number).map_err(LoadError::system("epoll_ctl"))?;
             peer.offer(requests);
             peers.push(peer);
         }
@@ -118,7 +118,7 @@ impl Stalled {
             Err(error) => return Err(error),
         };
         if done {
-            poller.remove(&peer.socket).map_err(LoadError::system("epoll_ctl"))?;
+            poller.remove(&peer.wire).map_err(LoadError::system("epoll_ctl"))?;
         }
         Ok(())
     }

@@ -140,6 +140,7 @@ impl Entrant {
         let mut server = Server::start(&contestant, cpu)?;
         let config = Config {
             stalled: StalledShape::default(),
+            shared: false,
             address: server.address.clone(),
             shape: stage.shape,
             warmup: plan.warmup,
