@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
+use linkpoll::buffer::SegmentWriter;
 use linkpoll::driver::{Driver, epoll};
 use linkpoll::net::{Accept, Address, Server, ServerBuilder, Usage};
 use linkpoll::reactor::{Placement, Spin};
-use linkpoll::service::{Dispatch, Frame, FrameOptions, Framed, MakeHandler, Peer};
+use linkpoll::service::{Dispatch, Frame, FrameOptions, Framed, HandlerError, MakeHandler, Payload, Peer};
 use linkpoll_experiments::DriverOptions;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -121,7 +122,7 @@ fn bind_on<D: Driver + 'static>(
     }
 }
 
-/// Decodes each message and encodes a fresh reply of the same bytes, in memory of its own.
+/// Decodes each message and encodes a fresh reply of the same bytes.
 fn frame(max_payload: u32, requests: Requests) -> impl MakeHandler {
     let frame = Frame::new(FrameOptions { max_payload });
     move |_: &Peer| {
@@ -130,12 +131,24 @@ fn frame(max_payload: u32, requests: Requests) -> impl MakeHandler {
             // One writer, so no read-modify-write: this loop's thread.
             // ORDERING: Relaxed: only the value is of interest.
             count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-            for piece in request.pieces() {
-                reply.write(piece)?;
-            }
-            Ok(())
+            echo(request, reply)
         })
     }
+}
+
+/// Payloads of at least so many bytes go back as they lie in memory.
+const LARGE: usize = 16 << 10;
+
+/// Writes a payload as its reply: a large one is linked, but for its small pieces, and a small one is copied, for a handful
+/// of bytes should not keep the block that they were received into.
+fn echo(request: Payload<'_>, reply: &mut SegmentWriter) -> Result<(), HandlerError> {
+    if request.len() >= LARGE {
+        return Ok(reply.append_chain(request.into_chain())?);
+    }
+    for piece in request.pieces() {
+        reply.write(piece)?;
+    }
+    Ok(())
 }
 
 fn stats(usage: &[Usage], requests: &Requests) -> Stats {
@@ -166,5 +179,65 @@ impl Requests {
     fn total(&self) -> u64 {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.values().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::{ControlFlow, Range};
+
+    use linkpoll::buffer::{BlockPool, Chain, PoolOptions};
+
+    use super::*;
+
+    /// The byte at a place of a payload.
+    fn byte(at: usize) -> u8 {
+        u8::try_from(at % 251).unwrap()
+    }
+
+    /// A message of so many bytes, as it is received: in several pieces, each in a block of its own.
+    fn received(pool: &BlockPool, size: usize) -> Chain {
+        let length = u32::try_from(size).unwrap().to_be_bytes();
+        let message: Vec<u8> = length.into_iter().chain((0..size).map(byte)).collect();
+        let mut chain = Chain::new();
+        for part in message.chunks((size / 3).max(8 << 10)) {
+            let mut tail = pool.allocate(part.len()).unwrap();
+            tail.spare()[..part.len()].copy_from_slice(part);
+            chain.push(tail.commit(part.len()));
+        }
+        chain
+    }
+
+    /// Bytes of a chain that lie outside of these.
+    fn copied(chain: &Chain, places: &[Range<usize>]) -> usize {
+        let lies_outside = |at: usize| !places.iter().any(|place| place.contains(&at));
+        let outside = chain.segments().filter(|segment| lies_outside(segment.as_ptr().addr()));
+        outside.map(|segment| segment.len()).sum()
+    }
+
+    /// The bytes of large replies are those that were received: none of them is copied but for small pieces.
+    #[test]
+    fn large_replies_are_linked_and_small_ones_copied() {
+        let pool = BlockPool::new(PoolOptions::default());
+        for (size, expected) in
+            [(1 << 10, 1 << 10), (16 << 10, 4), (64 << 10, 5), (256 << 10, 5), (1 << 20, 5)]
+        {
+            let mut chain = received(&pool, size);
+            let kept: Vec<_> = chain.segments().cloned().collect();
+            let bytes = kept.iter().map(|segment| segment.as_ptr_range());
+            let places: Vec<_> = bytes.map(|range| range.start.addr()..range.end.addr()).collect();
+            let mut writer = SegmentWriter::new(pool.clone());
+            let frame = Frame::new(FrameOptions::default());
+            let missing = frame.for_each(&mut chain, |request| {
+                echo(request, &mut writer).unwrap();
+                ControlFlow::Continue(())
+            });
+            assert_eq!((missing.unwrap(), chain.len()), (0, 0));
+            let reply = writer.take().unwrap();
+            assert_eq!(copied(&reply, &places), expected, "{size}");
+            let sent: Vec<u8> = reply.segments().flat_map(|segment| segment.to_vec()).collect();
+            assert!(sent.iter().enumerate().all(|(at, byte)| *byte == self::byte(at)), "other bytes");
+            assert_eq!(sent.len(), size);
+        }
     }
 }
