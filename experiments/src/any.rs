@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use linkpoll::buffer::{AllocError, BlockPool, Chain, Tail};
+use linkpoll::buffer::{AllocError, BlockPool, Chain, Spent, Tail};
 use linkpoll::driver::epoll::{Epoll, EpollOptions, Linux, Socket, Trigger};
 use linkpoll::driver::{Caps, Detached, Driver, Event, Key, SystemCalls, Token};
 use linkpoll::net::Address;
@@ -266,6 +266,16 @@ impl Driver for AnyDriver {
     #[inline]
     fn send(&mut self, key: Key, chain: Chain, released: Option<Token>) -> usize {
         each!(self, driver => driver.send(key, chain, released))
+    }
+
+    #[inline]
+    fn send_bytes(&mut self, key: Key, bytes: &[u8]) -> usize {
+        each!(self, driver => driver.send_bytes(key, bytes))
+    }
+
+    #[inline]
+    fn reuse(&mut self, key: Key, spent: Spent) {
+        each!(self, driver => driver.reuse(key, spent));
     }
 
     fn shutdown(&mut self, key: Key) {

@@ -19,15 +19,20 @@ pub(crate) struct Lender {
 }
 
 impl Lender {
-    /// A view of a part of a segment; so many are expected of its block in all from now on.
+    /// A view of a part of a segment; `expected` says how many are expected of its block in all from now on.
     ///
     /// # Panics
     /// When the range is not inside of the segment.
     #[inline(always)] // a segment that is returned through memory stalls, see `Chain::push`
-    pub(crate) fn slice(&mut self, segment: &Segment, range: Range<usize>, expected: usize) -> Segment {
+    pub(crate) fn slice(
+        &mut self,
+        segment: &Segment,
+        range: Range<usize>,
+        expected: impl FnOnce() -> usize,
+    ) -> Segment {
         let same = self.block.as_ref().is_some_and(|lent| lent.is_same(segment.block()));
         if !same | (self.credit == 0) {
-            self.borrow(segment.block(), expected);
+            self.borrow(segment.block(), expected());
         }
         self.credit -= 1;
         // SAFETY: the reference was added to this very block by `borrow`, now or before, and the credit was lowered by
@@ -75,7 +80,7 @@ mod tests {
     fn a_view_has_a_reference_of_its_own_block() {
         let wholes = [vec![1; 8], vec![2; 8]].map(Segment::from);
         let mut lender = Lender::default();
-        let views: Vec<Segment> = (0..6).map(|n| lender.slice(&wholes[n % 2], n..n + 2, 4)).collect();
+        let views: Vec<Segment> = (0..6).map(|n| lender.slice(&wholes[n % 2], n..n + 2, || 4)).collect();
         drop(lender);
         assert!(views.iter().zip([1, 2, 1, 2, 1, 2]).all(|(view, of)| **view == [of; 2]));
         drop(views);

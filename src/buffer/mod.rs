@@ -27,6 +27,7 @@ mod link_buffer;
 mod models;
 mod pool;
 mod segment;
+mod spent;
 mod tail;
 mod writer;
 
@@ -37,5 +38,6 @@ pub(crate) use lender::Lender;
 pub use link_buffer::{LinkBuffer, LinkReader, LinkWriter, ReaderGone, Refill, Severed};
 pub use pool::{BlockPool, PoolOptions, PoolUsage};
 pub use segment::Segment;
+pub use spent::Spent;
 pub use tail::Tail;
 pub use writer::{Hole, Reserved, SegmentWriter, WriteError};

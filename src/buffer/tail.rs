@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::slice;
 
-use super::{AllocError, Block, Segment, heap};
+use super::{AllocError, Block, Segment, Spent, heap};
 use crate::sync::shrink;
 
 /// References that a tail adds to the count at a time. Cutting a segment then costs no atomic operation, only
@@ -116,6 +116,13 @@ impl Tail {
     #[inline]
     pub(super) fn continues(&self, segment: &Segment) -> bool {
         segment.ends_at(&self.block, self.at)
+    }
+
+    /// Takes references back that nobody needs any more: if they are to this block, they are kept in reserve for
+    /// segments to be cut, and no atomic operation is made. Others are given up.
+    #[inline(always)] // as `commit`
+    pub fn take_back(&mut self, spent: Spent) {
+        self.credit += spent.of(&self.block).unwrap_or(0);
     }
 
     /// Takes the whole block for writing again if no segment of it is left anywhere. Answers whether it did.

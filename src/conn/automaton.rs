@@ -338,13 +338,17 @@ impl Automaton {
         Act::default()
     }
 
-    /// As [`queued`](Self::queued), then [`sent`](Self::sent), for bytes of which the driver has taken some at once.
+    /// Whether nothing changes and nothing is to be done if so many bytes are given to the driver and it takes all of
+    /// them at once.
     #[inline]
     #[must_use]
+    pub fn is_through(&self, bytes: usize) -> bool {
+        self.phase == Phase::Open && self.unsent == 0 && !self.shut && bytes <= self.marks.high
+    }
+
+    /// As [`queued`](Self::queued), then [`sent`](Self::sent), for bytes of which the driver has taken some at once.
+    #[must_use]
     pub fn passed(&mut self, bytes: usize, taken: usize) -> Act {
-        if taken == bytes && self.unsent == 0 && bytes <= self.marks.high && self.phase == Phase::Open {
-            return Act::default();
-        }
         let queued = self.queued(bytes);
         let sent = self.sent(taken);
         Act { receive: sent.receive.or(queued.receive), ..sent }

@@ -129,8 +129,20 @@ impl Connection {
         !self.input.is_empty() || self.deadlines.get(Limit::Read).is_some()
     }
 
-    /// Bytes were given to the driver, which has taken some of them at once.
+    /// Whether bytes may be given to the driver, and nothing is to be [done](Self::passed) if it takes all of them at
+    /// once.
     #[inline]
+    pub(crate) fn is_through(&self, bytes: usize) -> bool {
+        self.receipts.is_none() && self.automaton.is_through(bytes)
+    }
+
+    /// Whether anything is remembered of a message that has begun to arrive.
+    #[inline]
+    pub(crate) fn has_begun(&self) -> bool {
+        self.automaton.is_held(Hold::Unread) | (self.expects > 0) | self.deadlines.get(Limit::Read).is_some()
+    }
+
+    /// Bytes were given to the driver, which has taken some of them at once.
     pub(crate) fn passed(&mut self, bytes: usize, taken: usize) -> Act {
         if let Some(receipts) = &mut self.receipts {
             receipts.queued(bytes);

@@ -111,6 +111,10 @@ impl Expected {
                     let act = Act { receive: second.receive.or(first.receive), ..second };
                     assert_eq!(other.passed(n, taken), act, "in one step as in two");
                     assert_eq!(format!("{one:?}"), format!("{other:?}"));
+                    if taken == n && automaton.is_through(n) {
+                        assert!(act.is_nothing(), "nothing is to be done");
+                        assert_eq!(format!("{one:?}"), format!("{automaton:?}"), "and nothing changes");
+                    }
                 }
                 let act = automaton.queued(n);
                 assert_eq!(act.receive, (free && !self.is_free()).then_some(false), "congestion begins");

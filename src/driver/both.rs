@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use super::epoll::to_milliseconds;
 use super::{Caps, Detached, Driver, Event, Key, KeyTable, SystemCalls, Token};
-use crate::buffer::{AllocError, BlockPool, Chain, PoolUsage, Tail};
+use crate::buffer::{AllocError, BlockPool, Chain, PoolUsage, Spent, Tail};
 use crate::net::Address;
 use crate::sync::{Arc, Bell};
 use crate::sys::{self, Interest, Ready};
@@ -312,6 +312,16 @@ impl<A: Driver, B: Driver> Driver for Both<A, B> {
     #[inline]
     fn send(&mut self, key: Key, chain: Chain, released: Option<Token>) -> usize {
         of!(self, self.side(key), driver => driver.send(key, chain, released))
+    }
+
+    #[inline]
+    fn send_bytes(&mut self, key: Key, bytes: &[u8]) -> usize {
+        of!(self, self.side(key), driver => driver.send_bytes(key, bytes))
+    }
+
+    #[inline]
+    fn reuse(&mut self, key: Key, spent: Spent) {
+        of!(self, self.side(key), driver => driver.reuse(key, spent));
     }
 
     fn shutdown(&mut self, key: Key) {

@@ -46,7 +46,7 @@ pub use event::{Event, Lending, Token};
 pub use key::{Key, KeyTable};
 pub use system_calls::SystemCalls;
 
-use crate::buffer::{AllocError, BlockPool, Chain, PoolUsage, Tail};
+use crate::buffer::{AllocError, BlockPool, Chain, PoolUsage, Spent, Tail};
 use crate::net::Address;
 use crate::sync::{Arc, Bell};
 
@@ -165,6 +165,19 @@ pub trait Driver: AsFd {
     /// once; [`Event::Sent`] reports the others. With a token, [`Event::Released`] tells when the memory of all its
     /// bytes is free. A closed connection drops the chain, and still releases the token.
     fn send(&mut self, key: Key, chain: Chain, released: Option<Token>) -> usize;
+
+    /// Sends bytes at once, from where they are, on a connection for which nothing waits to be sent. Answers how many the
+    /// transport has taken, possibly none; the others are to be given to [`send`](Self::send), before anything else
+    /// happens to the connection. A driver that does not send so takes none.
+    fn send_bytes(&mut self, _key: Key, _bytes: &[u8]) -> usize {
+        0
+    }
+
+    /// Takes back what nobody needs any more of the bytes that were received on a connection: a driver that receives into
+    /// the same memory again learns of it sooner, and with less effort, than by the count of references.
+    fn reuse(&mut self, _key: Key, spent: Spent) {
+        drop(spent);
+    }
 
     /// Ends the sending direction once everything given to `send` is sent.
     fn shutdown(&mut self, key: Key);

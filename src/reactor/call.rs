@@ -1,5 +1,6 @@
 //! Calls of handlers, and what follows from them.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
@@ -13,14 +14,44 @@ use crate::trace::event;
 /// A message that misses this many bytes is received into a block of its own by drivers that do so.
 pub(super) const LARGE: usize = 16 << 10;
 
+/// Why a connection ends whose handler just ends it.
+#[derive(Clone, Copy)]
+enum Natural {
+    Finished,
+    PeerEnded,
+    Stopped,
+}
+
+impl From<Natural> for CloseReason {
+    fn from(natural: Natural) -> Self {
+        match natural {
+            Natural::Finished => Self::Finished,
+            Natural::PeerEnded => Self::PeerEnded,
+            Natural::Stopped => Self::Stopped,
+        }
+    }
+}
+
+/// A call of a handler that has come back.
+struct Called {
+    natural: Natural,
+    /// What the handler wants, if it is not to go on.
+    flow: Result<Option<Box<Flow>>, Box<dyn Any + Send>>,
+    /// The bytes that were there to be read.
+    waiting: usize,
+    wanted: usize,
+    pause: Option<bool>,
+    shut: bool,
+}
+
 impl<D: Driver> Reactor<D> {
     pub(super) fn call_open(&mut self, key: Key) {
-        self.call(key, CloseReason::Finished, |handler, io| handler.open(io));
+        self.call(key, Natural::Finished, |handler, io| handler.open(io));
     }
 
     #[inline]
     pub(super) fn call_data(&mut self, key: Key) {
-        self.call(key, CloseReason::Finished, |handler, io| handler.data(io));
+        self.call(key, Natural::Finished, |handler, io| handler.data(io));
     }
 
     pub(super) fn call_woken(&mut self, key: Key) {
@@ -29,12 +60,12 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// Why a handler would end that has been told of the peer's end, or of the server's, and has put its own off.
-    fn natural_end(&mut self, key: Key) -> CloseReason {
+    fn natural_end(&mut self, key: Key) -> Natural {
         let peer_ended = self.slots.connection(key).is_some_and(|it| it.automaton.knows_end());
         match self.stopping {
-            _ if peer_ended => CloseReason::PeerEnded,
-            Level::Run => CloseReason::Finished,
-            _ => CloseReason::Stopped,
+            _ if peer_ended => Natural::PeerEnded,
+            Level::Run => Natural::Finished,
+            _ => Natural::Stopped,
         }
     }
 
@@ -42,7 +73,7 @@ impl<D: Driver> Reactor<D> {
         if let Some(connection) = self.slots.connection(key) {
             connection.drained = true;
         }
-        self.call(key, CloseReason::Stopped, |handler, io| handler.drain(io));
+        self.call(key, Natural::Stopped, |handler, io| handler.drain(io));
     }
 
     /// Calls each handler again whose congestion was over at once. Once a turn, so that other connections have theirs.
@@ -76,7 +107,7 @@ impl<D: Driver> Reactor<D> {
             self.call_data(key);
         }
         if self.slots.connection(key).is_some_and(|it| it.automaton.take_eof()) {
-            self.call(key, CloseReason::PeerEnded, |handler, io| handler.eof(io));
+            self.call(key, Natural::PeerEnded, |handler, io| handler.eof(io));
         }
         // A handler that has taken over while the loop drains has yet to learn of it.
         if self.stopping != Level::Run && self.slots.connection(key).is_some_and(|it| !it.drained) {
@@ -85,11 +116,13 @@ impl<D: Driver> Reactor<D> {
     }
 
     /// Calls the handler of an open connection, sends what it wrote, and does as it says.
+    ///
+    /// Usually it reads all that is there and goes on: then what is done here is all there is to do.
     #[inline]
     fn call(
         &mut self,
         key: Key,
-        finished: CloseReason,
+        natural: Natural,
         which: impl FnOnce(&mut dyn Handler, &mut Io<'_>) -> Flow,
     ) {
         let Some(connection) = self.slots.connection(key) else { return };
@@ -111,12 +144,50 @@ impl<D: Driver> Reactor<D> {
             pause: None,
             shut: false,
         };
-        let flow = catch_unwind(AssertUnwindSafe(|| which(&mut *handler, &mut io)));
+        // What is rare is boxed, so that going on is one word.
+        let flow = catch_unwind(AssertUnwindSafe(|| match which(&mut *handler, &mut io) {
+            Flow::Continue => None,
+            other => Some(Box::new(other)),
+        }));
         let Io { wanted, messages, pause, shut, .. } = io;
-        connection.handler = Some(handler);
+        // There is none, for it was taken out above; nothing is to be dropped.
+        std::mem::forget(connection.handler.replace(handler));
         if messages > 0 {
             self.metrics.messages.add(messages);
         }
+        if let Some(segment) = connection.input.take_consumed() {
+            self.writer.spend(segment);
+        }
+        if let Some(spent) = self.writer.take_spent() {
+            self.driver.reuse(key, spent);
+        }
+        let goes_on = matches!(flow, Ok(None)) & pause.is_none() & !shut & (wanted == 0);
+        if !(goes_on & connection.input.is_empty() & !connection.has_begun()) {
+            return self.called(key, Called { natural, flow, waiting, wanted, pause, shut });
+        }
+        let Some(run) = self.writer.run() else {
+            self.send_written(key, 0);
+            return;
+        };
+        let bytes = run.len();
+        if bytes == 0 {
+            return;
+        }
+        let taken = if connection.is_through(bytes) { self.driver.send_bytes(key, run) } else { 0 };
+        self.writer.sent(taken);
+        if taken < bytes {
+            self.send_written(key, taken);
+            return;
+        }
+        self.metrics.sent.add(taken as u64);
+        self.mind_idle(key);
+    }
+
+    /// What follows from a call that was not a usual one.
+    #[inline(never)]
+    fn called(&mut self, key: Key, called: Called) {
+        let Called { natural, flow, waiting, wanted, pause, shut } = called;
+        let Some(connection) = self.slots.connection(key) else { return };
         // A block that a large message is being received into is kept, however little of it is filled yet.
         if wanted >= LARGE && connection.expects > 0 {
             connection.input.compact_all_but_last();
@@ -128,10 +199,9 @@ impl<D: Driver> Reactor<D> {
         let large = (wanted >= LARGE) | (connection.expects > 0);
         let reading = connection.has_begun_reading();
         let consumed = unread < waiting;
-        let next = match flow {
-            Ok(Flow::Continue) => None,
-            Ok(Flow::Abort(error)) => return self.give_up(key, CloseReason::Aborted(error)),
-            Ok(flow) => Some(flow),
+        let next = match flow.map(|flow| flow.map(|flow| *flow)) {
+            Ok(Some(Flow::Abort(error))) => return self.give_up(key, CloseReason::Aborted(error)),
+            Ok(next) => next,
             Err(payload) => {
                 panics::discard(payload);
                 self.metrics.panics.add(1);
@@ -139,27 +209,10 @@ impl<D: Driver> Reactor<D> {
                 return self.give_up(key, CloseReason::Panicked);
             }
         };
-        if !self.writer.is_empty() {
-            match self.writer.take() {
-                Ok(chain) => {
-                    // Nothing is sent behind the end of our direction.
-                    if !connection.automaton.is_shut() {
-                        let bytes = chain.len();
-                        let taken = self.driver.send(key, chain, None);
-                        self.metrics.sent.add(taken as u64);
-                        let act = connection.passed(bytes, taken);
-                        if taken < bytes || !act.is_nothing() || self.options.idle_limit.is_some() {
-                            self.passed(key, taken, act);
-                        }
-                    }
-                }
-                Err(error) => {
-                    self.give_up(key, CloseReason::Aborted(Box::new(error)));
-                    // A successor that does not come to it.
-                    self.guard(|_| drop(next));
-                    return;
-                }
-            }
+        if !self.send_written(key, 0) {
+            // A successor that does not come to it.
+            self.guard(|_| drop(next));
+            return;
         }
         if large {
             self.expect(key, wanted);
@@ -176,8 +229,34 @@ impl<D: Driver> Reactor<D> {
             self.mind_reading(key, consumed);
         }
         if shut | next.is_some() {
-            self.follow(key, shut, next, finished);
+            self.follow(key, shut, next, natural.into());
         }
+    }
+
+    /// Gives the driver what was written, behind `ahead` bytes of it that it has taken already. Answers whether that
+    /// was possible; if not, the connection is closed.
+    #[inline(never)]
+    fn send_written(&mut self, key: Key, ahead: usize) -> bool {
+        let chain = match self.writer.take() {
+            Ok(chain) => chain,
+            Err(error) => {
+                self.give_up(key, CloseReason::Aborted(Box::new(error)));
+                return false;
+            }
+        };
+        let Some(connection) = self.slots.connection(key) else { return true };
+        // Nothing is sent behind the end of our direction.
+        if chain.is_empty() || connection.automaton.is_shut() {
+            return true;
+        }
+        let bytes = ahead + chain.len();
+        let taken = ahead + self.driver.send(key, chain, None);
+        self.metrics.sent.add(taken as u64);
+        let act = connection.passed(bytes, taken);
+        if taken < bytes || !act.is_nothing() || self.options.idle_limit.is_some() {
+            self.passed(key, taken, act);
+        }
+        true
     }
 
     /// What follows when bytes were given to the driver, and it has taken some of them at once.

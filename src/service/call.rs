@@ -4,6 +4,7 @@
 mod models;
 
 use super::pool::Job;
+use super::reply::Away;
 use super::{Codec, Reply, Service, Unanswered};
 use crate::driver::Key;
 use crate::handover::{Parcel, WayBack};
@@ -86,10 +87,13 @@ impl<C: Codec> Job for Parcel<Call<C>> {
 
     fn run(mut self: Box<Self>) {
         let Call { home, tag, message, .. } = self.open();
-        if let (Some(home), Some(tag), Some(message)) = (home.take(), tag.take(), message.take())
+        let (home, mut tag, message) = (home.take(), tag.take(), message.take());
+        if let (Some(home), Some(message)) = (&home, message)
             && let Some(service) = home.way.extra()
         {
-            service.call(message, Reply::away(&home, self, tag));
+            let mut call = Some(self);
+            let mut away = Away { home, call: &mut call, tag: &mut tag };
+            service.call(message, Reply::away(&mut away));
         }
     }
 

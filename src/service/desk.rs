@@ -40,8 +40,8 @@ impl<C: Codec> Drop for Part<C> {
 enum Right<T> {
     /// It was used, or there is no such call.
     Used,
-    /// It is there.
-    Given,
+    /// It is there, for the call with this tag.
+    Given(T),
     /// It was dropped in a panic, when nothing that might panic again could be done.
     Lost(T),
 }
@@ -100,9 +100,26 @@ impl<C: Codec> Desk<C> {
 
     /// A call begins, about a message that had so many bytes when it arrived.
     #[inline]
-    pub(super) fn begin(&mut self, bytes: usize) {
+    pub(super) fn begin(&mut self, bytes: usize, tag: C::Tag) {
         self.bytes = bytes;
-        self.right = Right::Given;
+        self.right = Right::Given(tag);
+    }
+
+    /// The tag of the call that has begun, as long as it may be answered.
+    pub(super) fn tag(&self) -> Option<&C::Tag> {
+        match &self.right {
+            Right::Given(tag) => Some(tag),
+            Right::Used | Right::Lost(_) => None,
+        }
+    }
+
+    /// Uses the right to answer the call that has begun.
+    #[inline(always)] // as `Reply::send`
+    pub(super) fn take_right(&mut self) -> Option<C::Tag> {
+        match std::mem::replace(&mut self.right, Right::Used) {
+            Right::Given(tag) => Some(tag),
+            Right::Used | Right::Lost(_) => None,
+        }
     }
 
     /// The call that has begun was made, and has come back.
@@ -118,30 +135,32 @@ impl<C: Codec> Desk<C> {
     fn end_unanswered(&mut self, output: &mut SegmentWriter) {
         match std::mem::replace(&mut self.right, Right::Used) {
             Right::Used => {}
-            Right::Lost(tag) => self.pass(tag, Err(Unanswered::Panicked), output),
+            Right::Lost(tag) => self.pass_for(tag, Err(Unanswered::Panicked), output),
             // The right was forgotten (`mem::forget`), and its tag with it; the next reply must not be taken for this one.
-            Right::Given => self.failure = Some(Failure::Unanswered(Unanswered::Dropped)),
+            Right::Given(_) => self.failure = Some(Failure::Unanswered(Unanswered::Dropped)),
         }
     }
 
     /// The right to answer the call that has begun was dropped in a panic. If somebody contains that, the call is
     /// answered at its [`end`](Self::end).
-    pub(super) fn lose(&mut self, tag: C::Tag) {
-        self.right = Right::Lost(tag);
+    pub(super) fn lose(&mut self) {
+        if let Some(tag) = self.take_right() {
+            self.right = Right::Lost(tag);
+        }
     }
 
-    /// Whether an answer to the call that has begun may be written at once.
-    #[inline(always)]
-    pub(super) fn is_free(&self) -> bool {
-        self.window.is_clear() && self.failure.is_none()
-    }
-
-    /// The call that has begun is answered at once, and [nothing](Self::is_free) is in the answer's way.
-    #[inline(always)] // as `Reply::send`
-    pub(super) fn write_out(&mut self, tag: C::Tag, out: C::Out, output: &mut SegmentWriter) {
-        self.right = Right::Used;
-        if let Err(error) = C::put(tag, out, output) {
-            self.fail(error);
+    /// The call that has begun is answered at once, by a message.
+    ///
+    /// Not inlined: so the answer is read from where it was put, and not copied.
+    #[inline(never)]
+    pub(super) fn answer(&mut self, out: C::Out, output: &mut SegmentWriter) {
+        let Some(tag) = self.take_right() else { return };
+        if self.window.is_clear() & self.failure.is_none() {
+            if let Err(error) = C::put(tag, out, output) {
+                self.fail(error);
+            }
+        } else {
+            self.pass_for(tag, Ok(out), output);
         }
     }
 
@@ -151,8 +170,13 @@ impl<C: Codec> Desk<C> {
     }
 
     /// The call that has begun is answered at once.
-    pub(super) fn pass(&mut self, tag: C::Tag, answer: Answer<C>, output: &mut SegmentWriter) {
-        self.right = Right::Used;
+    pub(super) fn pass(&mut self, answer: Answer<C>, output: &mut SegmentWriter) {
+        if let Some(tag) = self.take_right() {
+            self.pass_for(tag, answer, output);
+        }
+    }
+
+    fn pass_for(&mut self, tag: C::Tag, answer: Answer<C>, output: &mut SegmentWriter) {
         if self.window.is_clear() {
             self.write(tag, answer, output);
         } else {
@@ -160,18 +184,17 @@ impl<C: Codec> Desk<C> {
         }
     }
 
-    /// The call that has begun is answered later. Answers where it comes from.
-    pub(super) fn open(&mut self) -> Caller {
-        self.right = Right::Used;
+    /// A call about a message of so many bytes is answered later. Answers where it comes from.
+    pub(super) fn open(&mut self, bytes: usize) -> Caller {
         let serial = self.part.as_ref().map_or(0, |part| part.serial);
-        let number = self.window.open(self.bytes);
-        Caller { key: self.key, serial, number, bytes: self.bytes }
+        let number = self.window.open(bytes);
+        Caller { key: self.key, serial, number, bytes }
     }
 
-    /// As [`open`](Self::open), for a call that is being made on the loop.
+    /// As [`open`](Self::open), for the call that has begun on the loop, whose right was [used](Self::take_right).
     pub(super) fn put_off(&mut self, locals: &mut Locals, door: &dyn Door) -> (Home<C>, Boxed<C>) {
         let (lane, home) = self.enter(locals, door, || (None, None));
-        let call = Call { from: self.open(), tag: None, message: None, answer: None, home: None };
+        let call = Call { from: self.open(self.bytes), tag: None, message: None, answer: None, home: None };
         (home, lane.pack(call))
     }
 

@@ -101,6 +101,19 @@ impl Frame {
     pub fn for_each(
         &self,
         input: &mut Chain,
+        each: impl FnMut(Payload<'_>) -> ControlFlow<()>,
+    ) -> Result<usize, FrameError> {
+        let missing = self.walk(input, each)?;
+        // Lets go of a piece that was consumed whole.
+        input.skip(0).map_err(ReadError::from)?;
+        Ok(missing)
+    }
+
+    /// As [`for_each`](Self::for_each), for input that its loop [looks through](Chain::take_consumed) afterwards.
+    #[inline]
+    pub(super) fn walk(
+        &self,
+        input: &mut Chain,
         mut each: impl FnMut(Payload<'_>) -> ControlFlow<()>,
     ) -> Result<usize, FrameError> {
         let mut walked = 0;
@@ -112,7 +125,7 @@ impl Frame {
                     Payload::piece(first, payload)
                 }
                 None => {
-                    input.skip(walked).map_err(ReadError::from)?;
+                    input.skip_over(walked).map_err(ReadError::from)?;
                     if input.is_empty() {
                         return Ok(0);
                     }
@@ -128,7 +141,7 @@ impl Frame {
                 }
             };
             if each(payload).is_break() {
-                input.skip(walked).map_err(ReadError::from)?;
+                input.skip_over(walked).map_err(ReadError::from)?;
                 return Ok(0);
             }
         }
@@ -196,7 +209,7 @@ impl Codec for Frame {
         Ok(prefix::cut_run(input, parse, each)?)
     }
 
-    #[inline]
+    #[inline(always)] // where it is called the answer is in place, and it is read from there
     fn put((): (), out: Chain, to: &mut SegmentWriter) -> Result<(), HandlerError> {
         to.write(&length_of(out.len())?.to_be_bytes())?;
         Ok(to.append_chain(out)?)

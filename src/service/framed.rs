@@ -32,7 +32,7 @@ where
         let room = io.high() - io.unsent();
         let (input, output) = io.split();
         let mut failed = None;
-        let missing = self.frame.for_each(input, |request| {
+        let missing = self.frame.walk(input, |request| {
             // Not through another closure: the payload would be copied into it.
             let answered = match OpenMessage::begin(output) {
                 Ok(message) => match (self.answer)(request, output) {

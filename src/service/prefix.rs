@@ -45,15 +45,23 @@ pub(super) fn cut_run<const H: usize, T>(
     loop {
         // One place where `each` is called, so that it is inlined, and the payload stays in registers.
         let (tag, payload, whole) = match inside_first(input, walked, &parse) {
-            Some((first, tag, length)) => {
+            Some((first, tag, length)) if first.len() - walked > H + length => {
                 let (from, whole) = (walked + H, H + length);
                 // As many as there would be if all were of this length; not the last, if it would end the piece.
-                let expected = (first.len() - walked - 1) / whole;
+                let expected = || (first.len() - walked - 1) / whole;
+                let payload = lender.slice(first, from..from + length, expected);
                 walked += whole;
-                (tag, Chain::from(lender.slice(first, from..walked, expected)), whole)
+                (tag, Chain::from(payload), whole)
             }
-            None => {
-                input.skip(std::mem::take(&mut walked)).map_err(ReadError::from)?;
+            Some((_, tag, length)) if input.has_one_piece() => {
+                // The piece ends with it.
+                let payload = input.take_behind(std::mem::take(&mut walked) + H);
+                (tag, payload.map(Chain::from).unwrap_or_default(), H + length)
+            }
+            _ => {
+                if walked > 0 {
+                    input.skip_over(std::mem::take(&mut walked)).map_err(ReadError::from)?;
+                }
                 lender.let_go();
                 if input.is_empty() {
                     return Ok(0);
@@ -66,13 +74,13 @@ pub(super) fn cut_run<const H: usize, T>(
             }
         };
         if each(tag, payload, whole).is_break() {
-            input.skip(walked).map_err(ReadError::from)?;
+            input.skip_over(walked).map_err(ReadError::from)?;
             return Ok(0);
         }
     }
 }
 
-/// The message that begins after `walked` bytes of the first piece, if it ends before the piece does.
+/// The message that begins after `walked` bytes of the first piece, if it lies in that piece whole.
 #[inline(always)]
 fn inside_first<const H: usize, T>(
     input: &Chain,
@@ -82,5 +90,5 @@ fn inside_first<const H: usize, T>(
     let first = input.first()?;
     let (header, rest) = first.get(walked..)?.split_first_chunk()?;
     let (tag, length) = parse(header).ok()?;
-    (length < rest.len()).then_some((first, tag, length))
+    (length <= rest.len()).then_some((first, tag, length))
 }

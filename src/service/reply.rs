@@ -15,51 +15,61 @@ use crate::conn::Door;
 
 /// The right to answer a call, while it runs. To be used once; dropping it leaves the call unanswered, which is an
 /// outcome too, see [`Codec::unanswered`].
-pub struct Reply<'a, C: Codec>(Option<To<'a, C>>);
+pub struct Reply<'a, C: Codec>(To<'a, C>);
 
+/// One word beside its kind, so that a reply goes to its service in registers: what it needs lies with the caller.
 enum To<'a, C: Codec> {
+    /// The right was used.
+    Nobody,
     /// The call runs on its connection's loop.
-    Here {
-        desk: &'a mut Desk<C>,
-        output: &'a mut SegmentWriter,
-        locals: &'a mut Locals,
-        door: &'a dyn Door,
-        tag: C::Tag,
-    },
+    Here(&'a mut Here<'a, C>),
     /// It runs elsewhere.
-    Away { home: &'a Home<C>, call: Boxed<C>, tag: C::Tag },
+    Away(&'a mut Away<'a, C>),
+}
+
+/// What an answer needs that is given on the connection's loop. The desk keeps the tag.
+pub(super) struct Here<'a, C: Codec> {
+    pub(super) desk: &'a mut Desk<C>,
+    pub(super) output: &'a mut SegmentWriter,
+    pub(super) locals: &'a mut Locals,
+    pub(super) door: &'a dyn Door,
+}
+
+/// What an answer needs that is given elsewhere. Box and tag are taken out by whoever answers.
+pub(super) struct Away<'a, C: Codec> {
+    pub(super) home: &'a Home<C>,
+    pub(super) call: &'a mut Option<Boxed<C>>,
+    pub(super) tag: &'a mut Option<C::Tag>,
 }
 
 impl<'a, C: Codec> Reply<'a, C> {
     #[inline(always)]
-    pub(super) fn here(
-        desk: &'a mut Desk<C>,
-        output: &'a mut SegmentWriter,
-        locals: &'a mut Locals,
-        door: &'a dyn Door,
-        tag: C::Tag,
-    ) -> Self {
-        Self(Some(To::Here { desk, output, locals, door, tag }))
+    pub(super) fn here(here: &'a mut Here<'a, C>) -> Self {
+        Self(To::Here(here))
     }
 
-    pub(super) fn away(home: &'a Home<C>, call: Boxed<C>, tag: C::Tag) -> Self {
-        Self(Some(To::Away { home, call, tag }))
+    pub(super) fn away(away: &'a mut Away<'a, C>) -> Self {
+        Self(To::Away(away))
+    }
+
+    #[inline(always)]
+    fn take(&mut self) -> To<'a, C> {
+        std::mem::replace(&mut self.0, To::Nobody)
     }
 
     /// Answers. Never blocks. When the connection is gone, the answer comes to nothing.
     #[inline(always)] // what is not usual stays outside, so that closures that only answer are small
     pub fn send(mut self, out: C::Out) {
-        match self.0.take() {
-            Some(To::Here { desk, output, tag, .. }) if desk.is_free() => desk.write_out(tag, out, output),
-            Some(to) => to.answer(Ok(out)),
-            None => {}
+        match self.take() {
+            To::Here(here) => here.desk.answer(out, here.output),
+            to => to.answer(Ok(out)),
         }
     }
 
     /// Puts the answer off: from now on it may come from any thread, at any time.
     #[must_use = "dropping it leaves the call unanswered"]
     pub fn later(mut self) -> Deferred<C> {
-        Deferred(self.0.take().map(To::later))
+        Deferred(self.take().later())
     }
 
     /// Whether the answer would come to nothing, because the connection is gone: then whatever is still to be done for
@@ -69,16 +79,18 @@ impl<'a, C: Codec> Reply<'a, C> {
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         match &self.0 {
-            Some(To::Away { home, .. }) => home.is_gone(),
+            To::Away(away) => away.home.is_gone(),
             _ => false,
         }
     }
 
     /// What the protocol tells this request by.
     pub fn tag(&self) -> Option<&C::Tag> {
-        self.0.as_ref().map(|to| match to {
-            To::Here { tag, .. } | To::Away { tag, .. } => tag,
-        })
+        match &self.0 {
+            To::Nobody => None,
+            To::Here(here) => here.desk.tag(),
+            To::Away(away) => away.tag.as_ref(),
+        }
     }
 }
 
@@ -86,18 +98,27 @@ impl<C: Codec> To<'_, C> {
     #[inline(never)]
     fn answer(self, answer: Answer<C>) {
         match self {
-            Self::Here { desk, output, tag, .. } => desk.pass(tag, answer, output),
-            Self::Away { home, call, tag } => call::answer(home, call, tag, answer),
+            Self::Nobody => {}
+            Self::Here(here) => here.desk.pass(answer, here.output),
+            Self::Away(Away { home, call, tag }) => {
+                if let (Some(call), Some(tag)) = (call.take(), tag.take()) {
+                    call::answer(home, call, tag, answer);
+                }
+            }
         }
     }
 
-    fn later(self) -> Late<C> {
+    fn later(self) -> Option<Late<C>> {
         match self {
-            Self::Here { desk, locals, door, tag, .. } => {
-                let (home, call) = desk.put_off(locals, door);
-                Late { home, call, tag }
+            Self::Nobody => None,
+            Self::Here(Here { desk, locals, door, .. }) => {
+                let tag = desk.take_right()?;
+                let (home, call) = desk.put_off(locals, *door);
+                Some(Late { home, call, tag })
             }
-            Self::Away { home, call, tag } => Late { home: home.clone(), call, tag },
+            Self::Away(Away { home, call, tag }) => {
+                Some(Late { home: home.clone(), call: call.take()?, tag: tag.take()? })
+            }
         }
     }
 }
@@ -105,8 +126,8 @@ impl<C: Codec> To<'_, C> {
 impl<C: Codec> Drop for Reply<'_, C> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(to) = self.0.take() {
-            abandon(to);
+        if !matches!(self.0, To::Nobody) {
+            abandon(self.take());
         }
     }
 }
@@ -115,7 +136,7 @@ impl<C: Codec> Drop for Reply<'_, C> {
 fn abandon<C: Codec>(to: To<'_, C>) {
     match (to, outcome()) {
         // A panic on the loop closes the connection, unless the service contains it; now is not the time to write.
-        (To::Here { desk, tag, .. }, Unanswered::Panicked) => desk.lose(tag),
+        (To::Here(here), Unanswered::Panicked) => here.desk.lose(),
         (to, why) => to.answer(Err(why)),
     }
 }

@@ -23,6 +23,7 @@ use std::ops::ControlFlow;
 use super::call::Shop;
 use super::desk::{Desk, Failure};
 use super::handler::Parts;
+use super::reply::Here;
 use super::serve::{Setup, Shared};
 use super::{CallUnanswered, Codec, Dispatch, Flow, Handler, HandlerError, Io, Reply, Service};
 use crate::sync::Arc;
@@ -80,8 +81,9 @@ impl<C: Codec, S: Service<C>> Serving<C, S> {
         let found = match &setup.dispatch {
             Dispatch::Inline => self.codec.cut_run(input, |tag, message, bytes| {
                 calls += 1;
-                desk.begin(bytes);
-                setup.service.call(message, Reply::here(desk, output, locals, door, tag));
+                desk.begin(bytes, tag);
+                let mut here = Here { desk: &mut *desk, output: &mut *output, locals: &mut *locals, door };
+                setup.service.call(message, Reply::here(&mut here));
                 desk.end(output);
                 left = output.len() > room || !desk.has_room(most, most_held);
                 if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -93,8 +95,7 @@ impl<C: Codec, S: Service<C>> Serving<C, S> {
                 let (lane, home) = desk.enter(locals, door, workers);
                 self.codec.cut_run(input, |tag, message, bytes| {
                     calls += 1;
-                    desk.begin(bytes);
-                    lane.hand_over(desk.open(), Arc::clone(&home), tag, message);
+                    lane.hand_over(desk.open(bytes), Arc::clone(&home), tag, message);
                     left = !desk.has_room(most, most_held);
                     if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 })

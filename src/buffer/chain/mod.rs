@@ -6,6 +6,7 @@
 
 mod io;
 mod join;
+mod only;
 
 use std::collections::{VecDeque, vec_deque};
 use std::fmt;
@@ -79,24 +80,6 @@ impl Chain {
     pub fn pieces(&self) -> usize {
         let first = self.first.as_ref().is_some_and(|first| !first.is_empty());
         usize::from(first) + self.rest().len()
-    }
-
-    /// The only piece, when there is just one.
-    #[inline]
-    pub(crate) fn single(&self) -> Option<&Segment> {
-        self.first.as_ref().filter(|first| first.len() == self.len)
-    }
-
-    /// The only piece of a chain that has never had another.
-    #[inline(always)] // as `push`
-    pub(crate) fn into_single(mut self) -> Result<Segment, Self> {
-        match (self.first.take(), &self.more) {
-            (Some(first), None) => Ok(first),
-            (first, _) => {
-                self.first = first;
-                Err(self)
-            }
-        }
     }
 
     /// The pieces, front first; none is empty.

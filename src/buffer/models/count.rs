@@ -1,7 +1,7 @@
 //! Models of the reference count.
 
 use super::{join, reader, written};
-use crate::buffer::{BlockPool, Lender, PoolOptions, Segment, SegmentWriter, Tail};
+use crate::buffer::{BlockPool, Lender, PoolOptions, Segment, SegmentWriter, Spent, Tail};
 use crate::sync::model::{Bound, model};
 use crate::sync::{Arc, AtomicUsize, Ordering, thread};
 
@@ -125,9 +125,11 @@ fn views_cut_in_a_row_count_as_one_each() {
         let drops = Arc::new(AtomicUsize::new(0));
         let segment = Segment::from_owner(Owner { bytes: [1, 2], drops: Arc::clone(&drops) });
         let mut lender = Lender::default();
-        let readers =
-            [reader(lender.slice(&segment, 0..1, 2), &[1]), reader(lender.slice(&segment, 1..2, 2), &[2])];
-        let third = lender.slice(&segment, 0..2, 2);
+        let readers = [
+            reader(lender.slice(&segment, 0..1, || 2), &[1]),
+            reader(lender.slice(&segment, 1..2, || 2), &[2]),
+        ];
+        let third = lender.slice(&segment, 0..2, || 2);
         drop(segment);
         drop(lender);
         assert_eq!(*third, [1, 2]);
@@ -157,5 +159,34 @@ fn segments_copied_by_a_writer_are_let_go_of_together() {
         join(readers);
         // ORDERING: Relaxed: the readers have ended.
         assert_eq!(drops.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// B-29: what a tail takes back counts as given up, and what is of another block is given up.
+///
+/// Two references to a segment are taken back while two readers hold others; the tail asks again and again whether it is
+/// alone, and then writes where they have read. A reference to a foreign block goes the same way and ends that block.
+/// Absent: references of several blocks in a row (B-28).
+/// Kills: Acquire of `has_only` -> Relaxed; Release of the decrement -> Relaxed; a reserve that grows by one for both.
+#[test]
+fn what_a_tail_takes_back_counts_as_given_up() {
+    model("buffer-count-back", Bound::Preemptions(3), || {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let mut tail = Tail::heap(2).unwrap();
+        let segment = written(&mut tail, &[1]);
+        let readers = [reader(segment.clone(), &[1]), reader(segment.clone(), &[1])];
+        let mut spent = Spent::new(segment.clone());
+        spent.add(segment).unwrap();
+        let foreign = Segment::from_owner(Owner { bytes: [1, 2], drops: Arc::clone(&drops) });
+        let foreign = spent.add(foreign).unwrap_err();
+        tail.take_back(spent);
+        tail.take_back(Spent::new(foreign));
+        // ORDERING: Relaxed: the owner was dropped on this thread.
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        while !tail.reset() {
+            thread::yield_now();
+        }
+        assert_eq!(*written(&mut tail, &[3, 4]), [3, 4]);
+        join(readers);
     });
 }

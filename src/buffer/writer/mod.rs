@@ -7,15 +7,13 @@
 mod buf_mut;
 mod hole;
 mod reserved;
-mod spent;
 
 use std::fmt;
 
-use super::{AllocError, BlockPool, Chain, Segment, Tail};
+use super::{AllocError, BlockPool, Chain, Segment, Spent, Tail};
 pub use hole::Hole;
 use hole::OpenHoles;
 pub use reserved::Reserved;
-use spent::Spent;
 
 /// The size of block a writer asks for when less would do.
 const BLOCK: usize = crate::sync::shrink(64 << 10, 6);
@@ -39,7 +37,7 @@ pub struct SegmentWriter {
     base: u64,
     holes: OpenHoles,
     /// What was appended by copying, to be dropped with the next `take`: many at a time cost as little as one.
-    spent: Spent,
+    spent: Option<Spent>,
 }
 
 impl SegmentWriter {
@@ -53,7 +51,7 @@ impl SegmentWriter {
             ready: Chain::new(),
             base: 0,
             holes: OpenHoles::default(),
-            spent: Spent::default(),
+            spent: None,
         }
     }
 
@@ -88,6 +86,7 @@ impl SegmentWriter {
     }
 
     /// Copies bytes in that need another block.
+    #[cold]
     fn write_over(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -120,11 +119,53 @@ impl SegmentWriter {
     pub fn append(&mut self, segment: Segment) -> Result<(), WriteError> {
         if segment.len() < COPIED_BELOW {
             let written = self.write(&segment);
-            self.spent.add(segment);
+            self.spend(segment);
             written
         } else {
             self.link(segment);
             Ok(())
+        }
+    }
+
+    /// Takes a segment that nobody needs any more, to let go of it together with others.
+    #[inline(always)] // as `append`
+    pub(crate) fn spend(&mut self, segment: Segment) {
+        let other = match &mut self.spent {
+            Some(spent) => match spent.add(segment) {
+                Ok(()) => return,
+                Err(segment) => segment,
+            },
+            None => segment,
+        };
+        self.spent = Some(Spent::new(other));
+    }
+
+    /// What was [spent](Self::spend), to be let go of where it came from.
+    #[inline]
+    pub(crate) fn take_spent(&mut self) -> Option<Spent> {
+        self.spent.take()
+    }
+
+    /// The bytes that [`take`](Self::take) would take, if it is nothing but what was written into the present block.
+    #[inline]
+    pub(crate) fn run(&mut self) -> Option<&[u8]> {
+        if !(self.ready.is_empty() & self.holes.is_empty()) {
+            return None;
+        }
+        let filled = self.filled;
+        self.tail.as_mut().map(|tail| &tail.spare()[..filled])
+    }
+
+    /// Forgets the first `n` bytes of the [`run`](Self::run): they are sent. The place of a run that is sent whole is
+    /// written again.
+    #[inline]
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.base += n as u64;
+        if n == self.filled {
+            self.filled = 0;
+        } else if let Some(tail) = &mut self.tail {
+            tail.skip(n);
+            self.filled -= n;
         }
     }
 
@@ -172,7 +213,7 @@ impl SegmentWriter {
             return Err(WriteError::OpenHole);
         }
         self.base += self.len() as u64;
-        self.spent.let_go();
+        self.spent = None;
         if !self.ready.is_empty() {
             return Ok(self.take_all());
         }
@@ -196,7 +237,7 @@ impl SegmentWriter {
         self.base += self.ready.len() as u64;
         self.ready = Chain::new();
         self.holes = OpenHoles::default();
-        self.spent.let_go();
+        self.spent = None;
     }
 
     /// A run that has not begun begins at the start of the block when nobody holds a part of it any more. Only to be

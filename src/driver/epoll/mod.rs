@@ -15,6 +15,7 @@
 //! choice: then it is carried over to the next turn by the driver.
 
 mod ahead;
+mod arrive;
 mod batch;
 mod deferred;
 mod kernel;
@@ -38,7 +39,7 @@ pub use slot::Socket;
 use slot::{Kind, Slot};
 
 use super::{Caps, Detached, Driver, Event, Key, KeyTable, SystemCalls, Token};
-use crate::buffer::{AllocError, BlockPool, Chain, PoolOptions, Tail};
+use crate::buffer::{AllocError, BlockPool, Chain, PoolOptions, Spent, Tail};
 use crate::net::Address;
 use crate::sync::{Arc, Bell};
 use crate::sys::{self, EventFd};
@@ -222,44 +223,6 @@ impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
         }
     }
 
-    fn finish_connect(&mut self, key: Key) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
-        self.calls.other.add(1);
-        match self.kernel.connect_result(slot.fd.as_fd()) {
-            Ok(()) => {
-                slot.kind = Kind::Connection;
-                self.mark_stale(key);
-                self.events.push_back(Event::Connected(key));
-                self.flush(key);
-            }
-            Err(error) => self.fail(key, error),
-        }
-    }
-
-    fn accept(&mut self, current: Current) {
-        let Some(slot) = self.slots.get(current.key) else { return };
-        if !slot.receiving {
-            // It is watched still, because that could not be changed.
-            return self.mark_stale(current.key);
-        }
-        self.calls.accept.add(1);
-        match self.kernel.accept(slot.fd()) {
-            Ok((fd, peer)) => {
-                if current.budget > 1 {
-                    self.batch.current = Some(Current { budget: current.budget - 1, ..current });
-                }
-                self.events.push_back(Event::Incoming(current.key, Socket { fd, peer: Box::new(peer) }));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if sys::is_of_one_connection(&error) => {
-                if current.budget > 1 {
-                    self.batch.current = Some(Current { budget: current.budget - 1, ..current });
-                }
-            }
-            Err(error) => self.events.push_back(Event::AcceptFailed(current.key, error)),
-        }
-    }
-
     /// Ends a connection's traffic after an error.
     fn fail(&mut self, key: Key, error: io::Error) {
         let Some(slot) = self.slots.get_mut(key) else { return };
@@ -412,6 +375,18 @@ impl<K: Kernel, S: SendPath<K>> Driver for Epoll<K, S> {
     #[inline]
     fn send(&mut self, key: Key, chain: Chain, released: Option<Token>) -> usize {
         self.send_now(key, chain, released)
+    }
+
+    #[inline]
+    fn send_bytes(&mut self, key: Key, bytes: &[u8]) -> usize {
+        self.send_bytes_now(key, bytes)
+    }
+
+    #[inline]
+    fn reuse(&mut self, _key: Key, spent: Spent) {
+        if let Some(block) = &mut self.block {
+            block.take_back(spent);
+        }
     }
 
     fn shutdown(&mut self, key: Key) {

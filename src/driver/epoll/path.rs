@@ -68,6 +68,15 @@ pub trait SendPath<K: Kernel> {
         chain: &mut Chain,
     ) -> Outcome;
 
+    /// Sends bytes from where they are, once, and answers how many the socket took; none where memory may be lent beyond
+    /// the call.
+    ///
+    /// # Errors
+    /// As send(2); `WouldBlock` when there is no room.
+    fn send_bytes(&mut self, _tools: Tools<'_, K>, _fd: BorrowedFd<'_>, _bytes: &[u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+
     /// Nothing of the send with this token is left to be sent. Answers what has become of its memory if that is free;
     /// else the path releases the token later.
     fn finished(&mut self, line: &mut Self::Line, token: Token) -> Option<Lending>;
@@ -133,6 +142,12 @@ impl<K: Kernel> SendPath<K> for Copying {
             }
         }
         Outcome::Done
+    }
+
+    #[inline]
+    fn send_bytes(&mut self, tools: Tools<'_, K>, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        tools.calls.send.add(1);
+        tools.kernel.send(fd, &[IoSlice::new(bytes)])
     }
 
     #[inline]

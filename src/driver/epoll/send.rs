@@ -4,6 +4,7 @@
 //! then is the rest kept and room waited for. A kernel that sends for many connections in one call gets everything at
 //! the end of the batch instead; see `deferred.rs`.
 
+use std::io;
 use std::os::fd::AsFd as _;
 
 use super::path::{Outcome, SendPath, Tools};
@@ -52,6 +53,32 @@ impl<K: Kernel, S: SendPath<K>> Epoll<K, S> {
             }
         }
         sent
+    }
+
+    /// Sends bytes from where they are, in one call, if nothing waits already. What is left is going to be sent behind
+    /// them as a chain, or dropped if the connection has failed.
+    #[inline]
+    pub(super) fn send_bytes_now(&mut self, key: Key, bytes: &[u8]) -> usize {
+        if self.kernel.batch() > 1 {
+            return 0;
+        }
+        let Some(slot) = self.slots.get_mut(key) else { return 0 };
+        if slot.failed || slot.unsent.is_some() || slot.kind == Kind::Connecting {
+            return 0;
+        }
+        let tools = Tools { kernel: &mut self.kernel, calls: &self.calls, events: &mut self.events };
+        match self.path.send_bytes(tools, slot.fd.as_fd(), bytes) {
+            Ok(n) => n,
+            Err(error) => self.send_failed(key, error),
+        }
+    }
+
+    #[cold]
+    fn send_failed(&mut self, key: Key, error: io::Error) -> usize {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            self.fail(key, error);
+        }
+        0
     }
 
     /// Sends what waits, and ends the sending direction if that is due.

@@ -83,6 +83,7 @@ suite! { $
     }
     send {
         sent_bytes_add_up,
+        bytes_sent_from_where_they_are_arrive_in_order,
         any_number_of_pieces_arrives_in_order,
         a_slow_reader_gets_everything_in_order,
         room_is_not_waited_for_while_there_is_some,

@@ -161,6 +161,17 @@ impl<'a, B: Bed> Rig<'a, B> {
         self.send_chain(key, Segment::copy_of(bytes).into(), None);
     }
 
+    /// Gives bytes to the driver from where they are, and those that it does not take so in one piece.
+    pub fn send_bytes(&mut self, key: Key, bytes: &[u8]) {
+        let taken = self.driver.send_bytes(key, bytes);
+        let log = self.log_mut(key);
+        log.given += taken as u64;
+        log.sent += taken as u64;
+        if taken < bytes.len() {
+            self.send(key, &bytes[taken..]);
+        }
+    }
+
     /// Gives a chain to the driver.
     pub fn send_chain(&mut self, key: Key, mut given: Chain, token: Option<u64>) {
         let mut chain = Chain::new();

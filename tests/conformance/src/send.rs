@@ -49,6 +49,31 @@ pub fn sent_bytes_add_up<B: Bed>(bed: &B) {
     }
 }
 
+/// Bytes that are sent from where they are arrive among the others, in order and once, also while others wait.
+pub fn bytes_sent_from_where_they_are_arrive_in_order<B: Bed>(bed: &B) {
+    for family in FAMILIES {
+        let mut rig = Rig::new(bed);
+        let (key, peer) = rig.pair(family);
+        // Before the peer reads: the last ones find others waiting.
+        let sizes = [1, 100, 65_536, MUCH, 1, 1000];
+        let total: usize = sizes.iter().sum();
+        let mut at = 0;
+        for size in sizes {
+            rig.send_bytes(key, &pattern(at, size));
+            at += size;
+        }
+        let reader = reads(peer, total + 7);
+        rig.until_sent(key);
+        rig.send_bytes(key, &pattern(at, 7));
+        rig.until_sent(key);
+        let (_peer, bytes) = reader.join().expect("the peer reads");
+        assert!(bytes == pattern(0, total + 7), "other bytes, or another order");
+        rig.close(key);
+        assert_eq!(rig.driver.send_bytes(key, &[1]), 0, "nobody has this key");
+        rig.finish();
+    }
+}
+
 /// A chain of any number of pieces arrives whole and in order.
 pub fn any_number_of_pieces_arrives_in_order<B: Bed>(bed: &B) {
     for family in FAMILIES {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
-use linkpoll::buffer::{AllocError, BlockPool, Chain, Segment, Tail};
+use linkpoll::buffer::{AllocError, BlockPool, Chain, Segment, Spent, Tail};
 use linkpoll::driver::system::EventBell;
 use linkpoll::driver::{Caps, Detached, Driver, Event, Key, Lending, SystemCalls, Token};
 use linkpoll::net::Address;
@@ -335,6 +335,15 @@ impl<D: Driver> Driver for Broken<D> {
             Fault::ForgetsSent if self.alternately() => 0,
             _ => taken,
         }
+    }
+
+    fn send_bytes(&mut self, key: Key, bytes: &[u8]) -> usize {
+        let taken = self.inner.send_bytes(self.user(key), bytes);
+        if self.has(Fault::ForgetsBytesInPlace) { 0 } else { taken }
+    }
+
+    fn reuse(&mut self, key: Key, spent: Spent) {
+        self.inner.reuse(self.user(key), spent);
     }
 
     fn shutdown(&mut self, key: Key) {

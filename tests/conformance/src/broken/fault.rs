@@ -64,6 +64,8 @@ faults! {
     /// Two halves of what is sent change places.
     SendsBackwards: any_number_of_pieces_arrives_in_order, a_slow_reader_gets_everything_in_order,
         sending_goes_on_after_the_peer_has_ended, bytes_sent_while_connecting_go_out, shutdown_comes_after_unsent_bytes;
+    /// What is sent from where it is counts as not taken.
+    ForgetsBytesInPlace: bytes_sent_from_where_they_are_arrive_in_order;
     /// Room is waited for when a chain has more than 32 pieces.
     WaitsForRoom: room_is_not_waited_for_while_there_is_some;
     /// Shutting down does nothing.
