@@ -90,9 +90,10 @@ impl Handles {
         let Some(dialer) = self.dialer.clone() else { return };
         self.busy.push(conn);
         let limit = outcome.is_limited().then_some(Outcome::TIMEOUT);
-        self.note(Note::Dials(conn, limit));
+        let addresses = addresses_of(conn, outcome);
+        self.note(Note::Dials(conn, addresses.len(), limit));
         let options = DialOptions { timeout: limit.map(Duration::from_nanos), ..DialOptions::default() };
-        let dialling = dialer.options(options).dial(addresses_of(conn, outcome), make);
+        let dialling = dialer.options(options).dial(addresses, make);
         self.dials.push((conn, dialling));
     }
 

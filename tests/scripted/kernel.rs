@@ -250,9 +250,9 @@ impl linkpoll::driver::epoll::Kernel for Kernel {
 
     fn connect(&mut self, address: &Address, _local: Option<SocketAddr>) -> io::Result<(OwnedFd, bool)> {
         self.look();
-        let (fd, connected, notes) = self.sockets[id_of(address)].connect()?;
+        let (result, notes) = self.sockets[id_of(address)].connect();
         self.note(notes);
-        Ok((fd, connected))
+        result
     }
 
     fn connect_result(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {

@@ -107,22 +107,25 @@ impl Socket {
         Ok(OwnedFd::from(theirs))
     }
 
-    /// connect(2): a descriptor, and whether it is connected.
-    pub(super) fn connect(&mut self) -> io::Result<(OwnedFd, bool, Vec<Note>)> {
-        let refused = || Err(io::Error::from_raw_os_error(nix_free::ECONNREFUSED));
-        let Some(attempt) = self.attempts.pop_front() else { return refused() };
+    /// connect(2): a descriptor, and whether it is connected; and what is to be noted, also of one that fails.
+    pub(super) fn connect(&mut self) -> (io::Result<(OwnedFd, bool)>, Vec<Note>) {
+        let attempt = self.attempts.pop_front().unwrap_or(Attempt::IsRefused);
+        let tried = Note::Tried(self.id);
         match attempt {
-            Attempt::IsRefused => return refused(),
+            Attempt::IsRefused => {
+                return (Err(io::Error::from_raw_os_error(nix_free::ECONNREFUSED)), vec![tried]);
+            }
             Attempt::FindsNoRoom(left) if left > 0 => {
                 self.attempts.push_front(Attempt::FindsNoRoom(left - 1));
-                return Err(ErrorKind::WouldBlock.into());
+                return (Err(ErrorKind::WouldBlock.into()), Vec::new());
             }
             _ => {}
         }
         let connected = matches!(attempt, Attempt::Connects | Attempt::FindsNoRoom(_));
         self.connecting = (!connected).then_some(attempt);
-        let notes = connected.then_some(Note::Connected(self.id));
-        Ok((self.descriptor()?, connected, [Note::Attempted(self.id)].into_iter().chain(notes).collect()))
+        let notes = [tried, Note::Attempted(self.id)].into_iter();
+        let notes = notes.chain(connected.then_some(Note::Connected(self.id))).collect();
+        (self.descriptor().map(|fd| (fd, connected)), notes)
     }
 
     /// What has come of it.

@@ -43,6 +43,8 @@ struct Conn {
     dial: Option<Option<u64>>,
     /// Its time was over when the last turn was.
     dial_overdue: bool,
+    /// Addresses that it has not tried.
+    untried: usize,
     /// Descriptors of attempts to connect that are open, and whether one of them has led to a connection. Its handler may
     /// yet have to be made, or never be, because its dial has ended.
     attempts: usize,
@@ -145,8 +147,14 @@ fn follow_time(
 /// Dials that take too long.
 fn follow_dials(conns: &mut BTreeMap<usize, Conn>, now: u64, note: &Note) -> Result<(), String> {
     match note {
-        Note::Dials(id, limit) => {
-            conns.entry(*id).or_default().dial = Some(limit.map(|limit| now + limit));
+        Note::Dials(id, addresses, limit) => {
+            let conn = conns.entry(*id).or_default();
+            conn.dial = Some(limit.map(|limit| now + limit));
+            conn.untried = *addresses;
+        }
+        Note::Tried(id) => {
+            let conn = conns.entry(*id).or_default();
+            conn.untried = conn.untried.checked_sub(1).ok_or("an address was tried twice")?;
         }
         Note::DialEnded(id, ended) => return dial_ended(conns.entry(*id).or_default(), now, *ended),
         Note::Sleeps(milliseconds) => {
@@ -171,7 +179,10 @@ fn dial_ended(conn: &mut Conn, now: u64, ended: Ended) -> Result<(), String> {
     let limit = conn.dial.take().ok_or("a dial has ended twice")?;
     match ended {
         Ended::Connected => require(conn.accepted, "a dial has led to no connection"),
-        Ended::Failed => require(!conn.accepted, "a dial has failed, and connected"),
+        Ended::Failed => require(
+            !conn.accepted && conn.untried == 0,
+            "a dial has failed with addresses untried, or connected",
+        ),
         Ended::TimedOut => {
             let over = limit.is_some_and(|at| at <= now);
             require(!conn.accepted && over, "a dial has ended before its time, or connected")

@@ -100,8 +100,10 @@ pub enum Why {
 pub enum Note {
     /// The loop has accepted a connection.
     Accepted(usize),
-    /// Somebody dials, and gives up after so many nanoseconds, if ever.
-    Dials(usize, Option<u64>),
+    /// Somebody dials so many addresses, and gives up after so many nanoseconds, if ever.
+    Dials(usize, usize, Option<u64>),
+    /// An address was tried. One where there was no room will be tried again.
+    Tried(usize),
     /// The kernel has a descriptor for an attempt to connect.
     Attempted(usize),
     /// An attempt has led to a connection, as far as the kernel is concerned.
@@ -184,7 +186,8 @@ impl Note {
     pub fn connection(&self) -> Option<usize> {
         match self {
             Self::Accepted(id)
-            | Self::Dials(id, _)
+            | Self::Dials(id, ..)
+            | Self::Tried(id)
             | Self::Attempted(id)
             | Self::Connected(id)
             | Self::DialEnded(id, _)

@@ -118,7 +118,7 @@ pub fn all() -> Vec<(&'static str, Program)> {
         (
             "dial_after_a_refusal_edge",
             1,
-            [&connect(0)[..], &[dial(140), TURN, TURN, TURN, pass(6), TURN]].concat(),
+            [&connect(0)[..], &[dial(151), TURN, TURN, TURN, pass(6), TURN]].concat(),
         ),
         (
             "dial_without_room",
