@@ -3,7 +3,7 @@
 //! | level | events |
 //! |---|---|
 //! | error | a panic of a handler, a loop that breaks |
-//! | warn | a listener that rests, a loop over its budget |
+//! | warn | a listener that rests, a loop over its budget, a thread that cannot be scheduled as asked |
 //! | info | a loop that begins to drain, and its end |
 //! | debug | a connection that opens or closes, with its peer and its reason |
 //!

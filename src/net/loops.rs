@@ -31,6 +31,7 @@ use crate::reactor::{
 use crate::service::{Flow, Handler, Io};
 use crate::sync::Arc;
 use crate::sys;
+use crate::trace::event;
 
 /// What one loop has counted.
 #[derive(Clone, Debug)]
@@ -349,6 +350,12 @@ fn spawn<D: Driver + 'static>(
         };
         let mut reactor = Reactor::new(driver, options, word, maker);
         let told = Ready { handle: reactor.handle(), system_calls: reactor.system_calls() };
+        if options.slice.is_some()
+            && let Err(_error) = sys::schedule(options.slice, 0)
+        {
+            told.handle.metrics.slice_refused.add(1);
+            event!(WARN, error = %_error, "a loop's thread cannot have its slice");
+        }
         drop(tell_ready.send(Ok(told)));
         let Ok(start) = started.recv() else { return Ok(()) };
         reactor.place_with(start.placer);

@@ -51,6 +51,8 @@ counters! {
         pub accept_rests,
         /// Calls of handlers that panicked.
         pub panics,
+        /// Whether the kernel has refused the slice that the loop's thread was to have: 1 if so.
+        pub slice_refused,
         = /// Timers that were armed at the end of the last turn: at most one for each connection and dial, none for one
         /// that is gone.
         pub timers,

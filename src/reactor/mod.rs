@@ -72,6 +72,12 @@ use stop::Level;
 pub struct LoopOptions {
     /// Whether to look for work before sleeping. Default: never.
     pub spin: Spin,
+    /// The time slice that the loop's thread asks of the kernel (sched_setattr(2), Linux 6.12), where
+    /// [`Loops`](crate::net::Loops) or a server start it; `None`: the usual one. Not a larger share of the processor,
+    /// but an earlier one: a loop that wakes up takes the processor from threads with longer slices at once, as long as
+    /// it has not used up its share. From 0.1 to 100 ms. A kernel that knows no slices, or refuses, changes nothing and
+    /// is noted in [`LoopMetrics::slice_refused`]. Inherited by threads that handlers start. Default: 0.1 ms.
+    pub slice: Option<Duration>,
     /// The water marks of each connection's unsent bytes. Default: 256 KiB and 64 KiB.
     pub marks: Marks,
     /// The water marks of each connection's unread bytes: when its handler leaves more than the high one and does
@@ -103,6 +109,7 @@ impl Default for LoopOptions {
     fn default() -> Self {
         Self {
             spin: Spin::Never,
+            slice: Some(Duration::from_micros(100)),
             marks: Marks::default(),
             unread_marks: Marks { high: 1 << 20, low: 256 << 10 },
             drain_limit: Duration::from_secs(5),

@@ -29,7 +29,7 @@ pub(crate) use local::Locals;
 #[cfg(test)]
 pub(crate) use local::{Clock, Local};
 pub use payload::Payload;
-pub use pool::{WorkMetrics, WorkPool};
+pub use pool::{WorkMetrics, WorkOptions, WorkPool};
 pub use reply::{Deferred, Reply};
 pub use serve::{CallUnanswered, Dispatch, Serve, ServeOptions, Service};
 pub use serving::Serving;

@@ -19,6 +19,7 @@ mod faults;
 mod file;
 mod listener;
 mod map;
+mod schedule;
 mod site;
 mod stream;
 mod thread;
@@ -32,6 +33,7 @@ pub(crate) use event_fd::EventFd;
 pub(crate) use file::{remove_file, status};
 pub(crate) use listener::{accept, listen, require_free};
 pub(crate) use map::{Map, exchange_pages, is_whole_pages};
+pub(crate) use schedule::schedule;
 use site::{Site, at_most};
 pub(crate) use stream::{
     adopt, close, connect, connect_result, drop_error, is_of_one_connection, peer_address, receive,

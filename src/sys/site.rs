@@ -73,6 +73,10 @@ pub enum Site {
     PageExchange,
     /// pthread_create(3).
     Spawn,
+    /// sched_getattr(2).
+    SchedulingRead,
+    /// sched_setattr(2).
+    SchedulingWrite,
     /// lstat(2) of a socket's file.
     FileStatus,
     /// connect(2) to a socket's file, to find out whether somebody listens there; nobody waits for it.

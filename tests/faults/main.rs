@@ -13,5 +13,6 @@ mod kills;
 mod matrix;
 mod memory;
 mod news;
+mod scheduling;
 mod serving;
 mod starting;

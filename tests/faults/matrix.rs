@@ -9,7 +9,7 @@ use linkpoll::faults::{Effect, Fault, Site, executed};
 use linkpoll_conformance::isolated;
 use nix::errno::Errno;
 
-use crate::{dialling, memory, news, serving, starting};
+use crate::{dialling, memory, news, scheduling, serving, starting};
 
 /// Whether the kernel does this to a socket that is watched for edges.
 ///
@@ -26,6 +26,7 @@ fn outcome(site: Site, fault: Fault, effect: Effect) -> String {
         Site::SocketType | Site::PeerName | Site::FileFlags => dialling::check_adopting(site, fault),
         Site::PageExchange => memory::check(site, fault),
         Site::ErrorQueue => news::check(site, fault),
+        Site::SchedulingRead | Site::SchedulingWrite => scheduling::check(site, fault),
         _ if effect == Effect::SetUp => starting::check(site, fault),
         _ => {
             let [level, edge] = [Trigger::Level, Trigger::Edge].map(|trigger| {

@@ -16,7 +16,7 @@ use linkpoll::net::{Loops, Server};
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{
     Codec, Cut, Dispatch, Frame, HandlerError, MakeHandler as _, Peer, Reply, Serve, ServeOptions, Tagged,
-    TaggedFrame, WorkPool,
+    TaggedFrame, WorkOptions, WorkPool,
 };
 
 use crate::client::{Client, PATIENCE, any_port, until};
@@ -354,10 +354,52 @@ fn a_pool_ends_with_its_last_owner() {
     assert!(client.is_closed());
     assert_eq!(ran.load(Ordering::SeqCst), 0);
     leave.send(()).expect("a call waits");
+    // One that is begun after that ends too.
+    drop(leave);
     drop(work);
     // The worker has ended, so whatever it has done is done. It may have begun another call before it saw the end.
     assert!(ran.load(Ordering::SeqCst) >= 1);
     assert_eq!(alive.load(Ordering::SeqCst), 0, "messages are left");
+}
+
+/// The nice value of the calling thread, and its time slice in nanoseconds where the kernel tells it.
+fn scheduling() -> (i64, Option<u128>) {
+    let read = |name| std::fs::read_to_string(format!("/proc/thread-self/{name}"));
+    let stat = read("stat").expect("a thread's own");
+    // Behind the name, which may have anything in it: proc_pid_stat(5), field 19.
+    let nice = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(16)).expect("19 fields");
+    let sched = read("sched").unwrap_or_default();
+    let slice =
+        sched.lines().find_map(|line| line.strip_prefix("se.slice")?.rsplit(' ').next()?.parse().ok());
+    (nice.parse().expect("a number"), slice)
+}
+
+/// Loops and workers are scheduled as they are to be: with a short slice, where the kernel has that, and workers behind
+/// loops; or as usual, if that is asked for.
+#[test]
+fn loops_and_workers_are_scheduled_as_asked() {
+    let plain = WorkOptions { threads: 2, slice: None, nice: 0 };
+    let asked = WorkOptions { threads: 2, slice: Some(Duration::from_micros(700)), nice: 5 };
+    let usual = scheduling();
+    for (options, loop_slice) in [(plain, None), (asked, Some(Duration::from_micros(300)))] {
+        let pool = WorkPool::with_options(options).expect("threads");
+        let tell =
+            |_: Chain, reply: Reply<'_, Frame>| reply.send(chain(format!("{:?}", scheduling()).as_bytes()));
+        let loops = LoopOptions { slice: loop_slice, ..LoopOptions::default() };
+        let builder = Server::builder().loops(1).options(loops);
+        let places =
+            [(Dispatch::Inline, loop_slice, 0), (Dispatch::Pool(pool.clone()), options.slice, options.nice)];
+        for (dispatch, slice, nice) in places {
+            let service = Serve::function(Frame::default, tell).dispatch(dispatch);
+            let server = builder.clone().bind(&any_port(), service).expect("a server");
+            let mut client = Client::connect(server.address());
+            client.request(b"how?");
+            let refused = server.usage()[0].metrics.slice_refused.get() + pool.metrics().scheduling_refused;
+            let slice = slice.filter(|_| refused == 0).map(|slice| slice.as_nanos());
+            let expected = ((usual.0 + i64::from(nice)).min(19), usual.1.map(|usual| slice.unwrap_or(usual)));
+            assert_eq!(String::from_utf8_lossy(&client.reply()), format!("{expected:?}"), "{options:?}");
+        }
+    }
 }
 
 /// Services that come and go on one loop, each with a connection of its own, are not taken for one another.

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use linkpoll::buffer::SegmentWriter;
 use linkpoll::driver::{Driver, epoll};
 use linkpoll::net::{Accept, Address, Server, ServerBuilder, Usage};
-use linkpoll::reactor::{Placement, Spin};
+use linkpoll::reactor::{LoopOptions, Placement, Spin};
 use linkpoll::service::{Dispatch, Frame, FrameOptions, Framed, HandlerError, MakeHandler, Payload, Peer};
 use linkpoll_experiments::DriverOptions;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -86,7 +87,9 @@ fn bind(
         cli::Accept::Least => Accept::OneLoop(Placement::LeastConnections),
         cli::Accept::ByAddress => Accept::OneLoop(Placement::ByAddress),
     };
-    let mut builder: ServerBuilder = Server::builder().spin(spin).accept(accept);
+    let mut options = LoopOptions { spin, ..LoopOptions::default() };
+    options.slice = slice(arguments.loop_slice, options.slice);
+    let mut builder: ServerBuilder = Server::builder().options(options).accept(accept);
     if let Some(loops) = arguments.loops {
         builder = builder.loops(usize::from(loops));
     }
@@ -120,6 +123,11 @@ fn bind_on<D: Driver + 'static>(
             builder.bind_with(address, service::maker(arguments, dispatch), factory)
         }
     }
+}
+
+/// A slice as it was asked for, where zero asks for none.
+pub(crate) fn slice(asked: Option<Duration>, usual: Option<Duration>) -> Option<Duration> {
+    asked.map_or(usual, |slice| Some(slice).filter(|slice| !slice.is_zero()))
 }
 
 /// Decodes each message and encodes a fresh reply of the same bytes.

@@ -4,11 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use linkpoll::buffer::Chain;
-use linkpoll::service::{Dispatch, Frame, FrameOptions, MakeHandler, Serve, WorkPool};
+use linkpoll::service::{Dispatch, Frame, FrameOptions, MakeHandler, Serve, WorkOptions, WorkPool};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::cli::{self, ServeArguments};
 use crate::load::slow::{STAMP, is_slow_payload};
+use crate::serve::slice;
 
 /// How much processor time calls take.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +35,15 @@ impl Work {
 /// # Errors
 /// When the pool's threads cannot be started.
 pub(crate) fn dispatch(arguments: &ServeArguments, where_to: cli::Dispatch) -> io::Result<Dispatch> {
-    Ok(match (where_to, arguments.threads) {
-        (cli::Dispatch::Inline, _) => Dispatch::Inline,
-        (cli::Dispatch::Pool, None) => Dispatch::Pool(WorkPool::for_processors()?),
-        (cli::Dispatch::Pool, Some(threads)) => Dispatch::Pool(WorkPool::new(usize::from(threads))?),
+    let usual = WorkOptions::default();
+    let options = WorkOptions {
+        threads: arguments.threads.map_or(usual.threads, usize::from),
+        slice: slice(arguments.pool_slice, usual.slice),
+        nice: arguments.pool_nice.unwrap_or(usual.nice),
+    };
+    Ok(match where_to {
+        cli::Dispatch::Inline => Dispatch::Inline,
+        cli::Dispatch::Pool => Dispatch::Pool(WorkPool::with_options(options)?),
     })
 }
 

@@ -7,7 +7,7 @@
 
 #![expect(unsafe_code, reason = "what jobs carry lies in loom cells")]
 
-use super::{Job, Shared, WorkPool};
+use super::{Job, Scheduling, Shared, WorkPool};
 use crate::handover::{Pending, Promise, oneshot};
 use crate::sync::model::{Bound, model};
 use crate::sync::{Arc, AtomicUsize, Ordering, Track, UnsafeCell, thread};
@@ -185,7 +185,7 @@ fn a_slow_call_holds_back_no_other() {
 fn each_job_is_done_or_let_go_of_when_the_pool_ends() {
     model("pool-end", Bound::Preemptions(2), || {
         let fates = Fates::new();
-        let pool = WorkPool::start(Arc::new(Shared::new(1))).unwrap();
+        let pool = WorkPool::start(Arc::new(Shared::new(1)), Scheduling::default()).unwrap();
         let [first, second] = jobs(&fates, None);
         let other = {
             let pool = pool.clone();

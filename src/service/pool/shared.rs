@@ -2,10 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::WorkMetrics;
+use super::{Scheduling, WorkMetrics};
 use crate::handover::SleepSet;
 use crate::panics;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, Parker, Queue, ticks};
+use crate::sys;
+use crate::trace::event;
 
 /// Calls that take longer, in nanoseconds, are slow: about what it costs to wake a thread.
 const SLOW: u64 = 20_000;
@@ -139,6 +141,17 @@ impl Shared {
     pub(crate) fn abandon(&self) {
         while let Some(job) = self.jobs.pop() {
             job.abandon();
+        }
+    }
+
+    /// A worker's first act.
+    pub(super) fn settle(&self, thread: usize, scheduling: Scheduling) {
+        let Scheduling { slice, nice } = scheduling;
+        if (slice.is_some() || nice > 0)
+            && let Err(_error) = sys::schedule(slice, nice)
+        {
+            self.seats[thread].metrics.scheduling_refused.add(1);
+            event!(WARN, error = %_error, "a worker cannot be scheduled as asked");
         }
     }
 

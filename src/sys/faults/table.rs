@@ -51,7 +51,7 @@ macro_rules! faults {
 
 impl Site {
     /// All sites.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::EpollCreate,
         Self::EpollAdd,
         Self::EpollModify,
@@ -81,6 +81,8 @@ impl Site {
         Self::Map,
         Self::PageExchange,
         Self::Spawn,
+        Self::SchedulingRead,
+        Self::SchedulingWrite,
         Self::FileStatus,
         Self::FileProbe,
         Self::FileRemove,
@@ -138,6 +140,8 @@ impl Site {
             Self::Map => faults![Connection: ENOMEM EAGAIN],
             Self::PageExchange => faults![Nothing: ENOMEM EAGAIN EINVAL],
             Self::Spawn => faults![SetUp: EAGAIN],
+            Self::SchedulingRead => faults![Nothing: EINVAL ENOSYS],
+            Self::SchedulingWrite => faults![Nothing: EINVAL EPERM ENOSYS],
             Self::FileStatus => faults![SetUp: EACCES ENOMEM],
             Self::FileProbe => faults![SetUp: EACCES EAGAIN],
             Self::FileRemove => faults![SetUp: EACCES EPERM EROFS EBUSY],

@@ -106,6 +106,9 @@ pub(crate) struct ServeArguments {
     /// How connections come to loops
     #[arg(long, value_enum, default_value_t = Accept::Each)]
     pub(crate) accept: Accept,
+    /// Time slice of loops' threads; `0s`: the kernel's usual one [default: 100us]
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) loop_slice: Option<Duration>,
     /// Whether an idle loop polls before it sleeps
     #[arg(long, value_enum, default_value_t = ServerSpin::Never)]
     pub(crate) spin: ServerSpin,
@@ -124,6 +127,12 @@ pub(crate) struct ServeArguments {
     /// Threads of the pool [default: four for each processor]
     #[arg(long, value_name = "N", requires = "dispatch", value_parser = |text: &str| whole::<u16>(text, 1, 1024), allow_negative_numbers = true)]
     pub(crate) threads: Option<u16>,
+    /// Time slice of the pool's threads; `0s`: the kernel's usual one [default: 100us]
+    #[arg(long, requires = "dispatch", value_parser = humantime::parse_duration)]
+    pub(crate) pool_slice: Option<Duration>,
+    /// How much nicer the pool's threads are than loops [default: 3]
+    #[arg(long, value_name = "N", requires = "dispatch", value_parser = |text: &str| whole::<u8>(text, 0, 39), allow_negative_numbers = true)]
+    pub(crate) pool_nice: Option<u8>,
     /// Processor time of each call
     #[arg(long, default_value = "0s", requires = "dispatch", value_parser = humantime::parse_duration)]
     pub(crate) work: Duration,
@@ -304,6 +313,8 @@ mod tests {
             ("serve --listen 127.0.0.1:1 --work 1us", "--dispatch"),
             ("serve --listen 127.0.0.1:1 --dispatch pool --slow 1us", "--slow-every"),
             ("serve --listen 127.0.0.1:1 --dispatch pool --threads 0", "threads"),
+            ("serve --listen 127.0.0.1:1 --dispatch pool --pool-nice 40", "from 0 to 39"),
+            ("serve --listen 127.0.0.1:1 --pool-slice 1ms", "--dispatch"),
             ("serve --listen 127.0.0.1:1 --stats 0s", "no time"),
             ("load --connect 127.0.0.1:1 --slow-every 0", "slow-every"),
         ];
