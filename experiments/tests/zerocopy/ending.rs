@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use linkpoll_experiments::{AnyDriver, DriverOptions, Transport};
 
+use super::bed::{LOOPBACK, Mode, Verdict, Xdp};
 use super::*;
 
 /// More than a peer's window takes, where the kernel copies: the rest stays lent while the peer does not read.
@@ -40,6 +41,20 @@ fn taken(rig: &LendingRig<'_>, key: Key) -> Vec<u8> {
 /// peer gets the old bytes.
 #[test]
 fn memory_of_a_closed_connection_never_reaches_another() {
+    closes_while_lent();
+}
+
+/// The same where the receiver's queue, too, consists of lent pages.
+#[test]
+fn memory_that_lies_with_the_receiver_never_reaches_another() {
+    let prepare = || {
+        bed::namespace()?;
+        Xdp::attach(LOOPBACK, Mode::Generic, Verdict::Pass)
+    };
+    bed::on("memory_that_lies_with_the_receiver_never_reaches_another", prepare, |_xdp| closes_while_lent());
+}
+
+fn closes_while_lent() {
     let lender = Lender::default();
     let (mut rig, key, mut peer, _held) = withheld(&lender, PIECES);
     let stats = stats(&mut rig);
