@@ -13,6 +13,7 @@ pub mod layout;
 pub mod region;
 pub mod ring;
 pub mod session;
+pub mod slots;
 pub mod storage;
 mod sys;
 mod violation;

@@ -40,6 +40,12 @@ impl<S: Storage> Consumer<S> {
         Self { storage, head: start, published: start, seen: start, capacity, is_ended: false, fault: None }
     }
 
+    /// A consumer in some state.
+    #[cfg(test)]
+    pub(super) fn at(storage: S, published: S::Index, head: S::Index, seen: S::Index) -> Self {
+        Self { published, seen, ..Self::new(storage, head) }
+    }
+
     /// The longest record in bytes.
     #[inline]
     #[must_use]

@@ -22,6 +22,8 @@
 //! How a side sleeps and is woken: [`wake`](crate::wake).
 
 mod consumer;
+#[cfg(test)]
+mod models;
 mod producer;
 mod record;
 #[cfg(test)]
@@ -39,14 +41,15 @@ const fn most(capacity: usize) -> usize {
     capacity / 4
 }
 
-/// Both ends of this side: the producer of its own ring and the consumer of the peer's.
+/// Both ends of this side: the producer of its own ring and the consumer of the peer's. With loans:
+/// [`slots::ends`](crate::slots::ends).
 pub fn ends<S: Storage>(storage: S) -> (Producer<S>, Consumer<S>) {
     ends_at(storage, S::Index::ZERO, S::Index::ZERO)
 }
 
 /// As [`ends`], where the counters of the own ring begin at `own`, and those of the peer's at `peer`.
 #[expect(unsafe_code, reason = "of a session's producers there must be one")]
-fn ends_at<S: Storage>(storage: S, own: S::Index, peer: S::Index) -> (Producer<S>, Consumer<S>) {
+pub(crate) fn ends_at<S: Storage>(storage: S, own: S::Index, peer: S::Index) -> (Producer<S>, Consumer<S>) {
     // SAFETY: the consumer writes nothing but words.
     let alias = unsafe { storage.alias() };
     let consumer = Consumer::new(alias, peer);

@@ -75,6 +75,14 @@ impl<S: Storage> Producer<S> {
         Self { storage, tail: start, published: start, head: start, capacity, is_ended: false, fault: None }
     }
 
+    /// A producer in some state.
+    #[cfg(test)]
+    #[expect(unsafe_code, reason = "of a session's producers there must be one")]
+    pub(super) fn at(storage: S, head: S::Index, published: S::Index, tail: S::Index) -> Self {
+        // SAFETY: the tests have one at a time.
+        Self { head, published, ..unsafe { Self::new(storage, tail) } }
+    }
+
     /// The longest record in bytes: a quarter of the ring, less its head.
     #[inline]
     #[must_use]

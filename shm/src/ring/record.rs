@@ -16,7 +16,7 @@ pub const HEADER: usize = 8;
 pub enum Kind {
     /// Its bytes are the message, or a part of the stream.
     Inline = 1,
-    /// Its bytes describe memory that is lent (a loan).
+    /// Its bytes describe memory that is lent (a [`Loan`](crate::slots::Loan)).
     Lent = 2,
     /// Its bytes describe a sealed file that came over the socket.
     Bulk = 3,

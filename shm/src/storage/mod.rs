@@ -12,13 +12,16 @@
 #![expect(unsafe_code, reason = "that a byte has one writer is a promise")]
 
 mod copy;
+mod foreign;
 mod index;
 mod mapped;
+mod regions;
 #[cfg(test)]
 pub(crate) mod witnessed;
 
 use linkpoll::sync::Ordering;
 
+pub use foreign::{PeerMemory, copy_out};
 pub use index::Index;
 pub use mapped::{BadGeometry, Mapped, Regions};
 

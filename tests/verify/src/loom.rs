@@ -1,8 +1,9 @@
 //! The models: how they are built, found and run, and the step that runs them all.
 //!
-//! A model is a test of the core whose path contains `::models::`. Each runs in a process of its own, so that one
-//! that hangs or dies takes no other with it.
+//! A model is a test of one of the [`PACKAGES`] whose path contains `::models::`. Each runs in a process of its own, so
+//! that one that hangs or dies takes no other with it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -19,6 +20,10 @@ const PROCESS_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Fewer executions mean that the model does not reach what it is about.
 const FEWEST_EXECUTIONS: u64 = 100;
 
+/// The packages with models: the name of each, the directory of its sources, and what stands in front of its models' names.
+pub(crate) const PACKAGES: [(&str, &str, &str); 2] =
+    [("linkpoll", "src", ""), ("linkpoll-shm", "shm/src", "shm::")];
+
 /// Turns the models on for a call of Cargo. The second variable makes the core refuse to compile without them.
 pub(crate) fn configure(command: &mut Command) {
     cargo::with_target_dir(command, "loom");
@@ -27,10 +32,27 @@ pub(crate) fn configure(command: &mut Command) {
     command.env("LINKPOLL_EXPECT_LOOM", "1");
 }
 
-/// The test program of the core with its models.
+/// The test programs with their models.
 #[derive(Debug)]
 pub(crate) struct Models {
-    program: PathBuf,
+    /// In the order of [`PACKAGES`].
+    programs: Vec<PathBuf>,
+}
+
+/// A test that is a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Model {
+    /// Which of the programs has it.
+    program: usize,
+    /// Its path in its package.
+    test: String,
+}
+
+impl fmt::Display for Model {
+    /// The path, with that of the package in front.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", PACKAGES[self.program].2, self.test)
+    }
 }
 
 /// The lines of Cargo's JSON output that matter here.
@@ -38,6 +60,12 @@ pub(crate) struct Models {
 struct Artifact {
     executable: Option<PathBuf>,
     profile: Profile,
+    target: Target,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -51,24 +79,38 @@ impl Models {
     /// # Errors
     /// When they do not compile.
     pub(crate) fn build(shell: &Shell) -> Result<Self> {
-        let mut command = cargo(&["test", "-p", "linkpoll", "--lib", "--no-run"]);
+        let mut command = cargo(&["test", "--lib", "--no-run"]);
+        PACKAGES.iter().for_each(|(package, _, _)| {
+            command.args(["-p", package]);
+        });
         command.arg("--message-format=json-render-diagnostics");
         configure(&mut command);
         let output = shell.run(command, LIMIT)?.output;
         let artifacts = output.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
-        let program = artifacts.filter(|a| a.profile.test).find_map(|a| a.executable);
-        let program =
-            program.ok_or_else(|| Failure("Cargo names no test program for the models".to_owned()))?;
-        Ok(Self { program })
+        let tests: Vec<Artifact> = artifacts.filter(|a| a.profile.test).collect();
+        let program = |(package, _, _): &(&str, &str, &str)| {
+            let library = package.replace('-', "_");
+            let program = tests.iter().find(|a| a.target.name == library).and_then(|a| a.executable.clone());
+            program.ok_or_else(|| Failure(format!("Cargo names no test program for the models of {package}")))
+        };
+        Ok(Self { programs: PACKAGES.iter().map(program).collect::<Result<_>>()? })
     }
 
     /// The tests that are models, but not those marked `#[ignore]`.
     ///
     /// # Errors
-    /// When the program cannot list its tests, or there is no model.
-    pub(crate) fn list(&self, shell: &Shell) -> Result<Vec<String>> {
+    /// When a program cannot list its tests, or there is no model.
+    pub(crate) fn list(&self, shell: &Shell) -> Result<Vec<Model>> {
+        let mut models = Vec::new();
+        for program in 0..self.programs.len() {
+            models.extend(self.list_one(shell, program)?.into_iter().map(|test| Model { program, test }));
+        }
+        if models.is_empty() { Err(Failure("there is no model".to_owned())) } else { Ok(models) }
+    }
+
+    fn list_one(&self, shell: &Shell, program: usize) -> Result<Vec<String>> {
         let listing = |words: &[&str]| -> Result<Vec<String>> {
-            let mut command = Command::new(&self.program);
+            let mut command = Command::new(&self.programs[program]);
             command.args(["--list", "--format", "terse"]).args(words);
             let output = process::run(command, LIMIT, |_| ()).context("listing the models")?.output;
             Ok(output.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
@@ -81,14 +123,14 @@ impl Models {
         resting
             .iter()
             .for_each(|test| shell.say(&format!("model {test} is marked #[ignore] and does not run")));
-        if models.is_empty() { Err(Failure("there is no model".to_owned())) } else { Ok(models) }
+        Ok(models)
     }
 
     /// The command that runs one model. The variables by which loom itself would end an exploration early, and call
     /// it a success, are taken away.
-    pub(crate) fn command(&self, test: &str) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(["--exact", test, "--nocapture", "--test-threads=1"]).current_dir(cargo::root());
+    pub(crate) fn command(&self, model: &Model) -> Command {
+        let mut command = Command::new(&self.programs[model.program]);
+        command.args(["--exact", &model.test, "--nocapture", "--test-threads=1"]).current_dir(cargo::root());
         for name in
             ["LOOM_MAX_DURATION", "LOOM_MAX_PERMUTATIONS", "LOOM_MAX_PREEMPTIONS", "LOOM_MAX_BRANCHES"]
         {
@@ -120,13 +162,14 @@ fn reports(output: &str) -> Vec<Report> {
 /// Runs all models that the filters admit.
 pub(crate) fn step(shell: &Shell, request: &Request) -> Result<String> {
     let models = Models::build(shell)?;
-    let tests: Vec<String> = models.list(shell)?.into_iter().filter(|test| request.admits(test)).collect();
+    let tests: Vec<Model> =
+        models.list(shell)?.into_iter().filter(|test| request.admits(&test.to_string())).collect();
     if tests.is_empty() {
         return Err(Failure(format!("no model has any of {:?} in its name", request.filters)));
     }
     let results = parallel::map(&tests, |test| {
         let finished = process::run(models.command(test), PROCESS_LIMIT, |_| ()).context(test);
-        let result = finished.and_then(|finished| judge(shell, test, &finished));
+        let result = finished.and_then(|finished| judge(shell, &test.to_string(), &finished));
         if let Err(failure) = &result {
             shell.say(&format!("FAILED {test}: {failure}"));
         }

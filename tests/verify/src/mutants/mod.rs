@@ -1,6 +1,6 @@
-//! Shows that every memory ordering of the core is needed.
+//! Shows that every memory ordering of the packages with models is needed.
 //!
-//! Each atomic operation that a model reaches is made one step weaker, one at a time, in the same test program. A
+//! Each atomic operation that a model reaches is made one step weaker, one at a time, in the same test programs. A
 //! weakening that breaks a model is *killed*: the model proves that the ordering is needed. One that breaks none
 //! *survives*, and must be listed with its reason. Atomic operations that no model reaches are failures too.
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::site::{Order, Site};
-use crate::loom::Models;
+use crate::loom::{Model, Models};
 use crate::process::{self, Finished};
 use crate::step::{Context as _, Failure, Result};
 
@@ -24,7 +24,7 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(20);
 /// A model with what it did unweakened.
 #[derive(Debug)]
 pub(crate) struct Recording {
-    pub(crate) test: String,
+    pub(crate) test: Model,
     pub(crate) sites: BTreeSet<Site>,
     pub(crate) elapsed: Duration,
 }
@@ -33,19 +33,19 @@ pub(crate) struct Recording {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// The model that failed, and what it said.
-    Killed { test: String, cause: String },
+    Killed { test: Model, cause: String },
     /// Every model that reaches the site stayed green.
     Survived,
     /// No model failed, and this one did not end.
-    TimedOut { test: String },
+    TimedOut { test: Model },
 }
 
 /// Runs a model as it is, and reads the ledger that it leaves in `directory`.
 ///
 /// # Errors
 /// When the model fails, or leaves no ledger.
-pub(crate) fn record(models: &Models, test: &str, directory: &Path) -> Result<Recording> {
-    let directory = directory.join(test.replace("::", "."));
+pub(crate) fn record(models: &Models, test: &Model, directory: &Path) -> Result<Recording> {
+    let directory = directory.join(test.to_string().replace("::", "."));
     fs::create_dir_all(&directory).context(directory.display())?;
     let mut command = command(models, test);
     command.env_remove("LINKPOLL_MUTANT").env("LINKPOLL_LEDGER", &directory);
@@ -65,7 +65,7 @@ pub(crate) fn record(models: &Models, test: &str, directory: &Path) -> Result<Re
     }
     match ledgers {
         0 => Err(Failure(format!("{test} left no ledger: does it run a model?"))),
-        _ => Ok(Recording { test: test.to_owned(), sites, elapsed: finished.elapsed }),
+        _ => Ok(Recording { test: test.clone(), sites, elapsed: finished.elapsed }),
     }
 }
 
@@ -109,7 +109,7 @@ fn run(models: &Models, recording: &Recording, mutant: &str) -> Result<Finished>
     process::run(command, limit, |_| ()).context(&recording.test)
 }
 
-fn command(models: &Models, test: &str) -> std::process::Command {
+fn command(models: &Models, test: &Model) -> std::process::Command {
     let mut command = models.command(test);
     // A backtrace for every model that fails would cost more than the models.
     command

@@ -6,24 +6,27 @@ use std::io;
 use std::path::Path;
 
 use super::site::{Name, Site};
+use crate::loom::PACKAGES;
 use crate::source::{atomic_calls, code_only, enclosing_function, is_shipped};
 use crate::step::{Context as _, Result};
 
 /// The room of the primitives themselves; the ledger is about those who use them.
 const PRIMITIVES: &str = "src/sync/";
 
-/// The code of the core, by path from the root of the workspace; comments and literals are blanked.
+/// The code of the packages with models, by path from the root of the workspace; comments and literals are blanked.
 #[derive(Debug)]
 pub(crate) struct Sources(BTreeMap<String, String>);
 
 impl Sources {
-    /// Reads all of `src/`, but for the primitives.
+    /// Reads all of it, but for the primitives.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub(crate) fn read() -> Result<Self> {
         let mut files = BTreeMap::new();
-        collect(Path::new("src"), &mut files).context("reading src/")?;
+        for (_, directory, _) in PACKAGES {
+            collect(Path::new(directory), &mut files).context(directory)?;
+        }
         files.retain(|path, _| !path.starts_with(PRIMITIVES));
         Ok(Self(files))
     }

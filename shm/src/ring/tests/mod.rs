@@ -1,3 +1,6 @@
+mod narrow;
+mod prop;
+
 use std::collections::VecDeque;
 use std::io::Read as _;
 
