@@ -6,7 +6,7 @@ use std::thread;
 use linkpoll::driver::Side;
 use linkpoll::driver::epoll::Trigger;
 use linkpoll_conformance::broken::{BrokenBed, FAULTS, Fault, is_caught};
-use linkpoll_conformance::{BatchedBed, BothBed, EpollBed, cases, isolated, listen};
+use linkpoll_conformance::{BatchedBed, BothBed, EpollBed, NicBed, cases, isolated, listen};
 
 /// The budget that the driver has by default.
 const BUDGET: usize = 256 << 10;
@@ -88,6 +88,35 @@ mod both_nested {
     linkpoll_conformance::conformance!(super::BothBed {
         first: EACH,
         second: INNER,
+        side: super::Side::Second,
+    });
+}
+
+/// A card that bypasses the kernel, alone and beside epoll.
+mod card {
+    pub(super) const NETWORK: super::BatchedBed = super::BatchedBed {
+        epoll: super::EpollBed { trigger: super::Trigger::Level, receive_budget: super::BUDGET },
+        batch: 64,
+    };
+    linkpoll_conformance::conformance!(super::NicBed(NETWORK));
+}
+
+mod both_with_a_card {
+    const FIRST: super::EpollBed =
+        super::EpollBed { trigger: super::Trigger::Level, receive_budget: super::BUDGET };
+    linkpoll_conformance::conformance!(super::BothBed {
+        first: FIRST,
+        second: super::NicBed(super::card::NETWORK),
+        side: super::Side::Second,
+    });
+}
+
+mod both_beside_a_card {
+    const SECOND: super::EpollBed =
+        super::EpollBed { trigger: super::Trigger::Level, receive_budget: super::BUDGET };
+    linkpoll_conformance::conformance!(super::BothBed {
+        first: super::NicBed(super::card::NETWORK),
+        second: SECOND,
         side: super::Side::Second,
     });
 }

@@ -41,3 +41,4 @@ pub use segment::Segment;
 pub use spent::Spent;
 pub use tail::Tail;
 pub use writer::{Hole, Reserved, SegmentWriter, WriteError};
+pub(crate) use writer::{Port, Source};

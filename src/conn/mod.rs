@@ -100,6 +100,8 @@ pub(crate) struct Connection {
     pub(crate) busy: bool,
     /// The handler was told that the server stops.
     pub(crate) drained: bool,
+    /// The last piece of the input lies in a buffer that the driver has few of.
+    pub(crate) holds_scarce: bool,
     /// Made when somebody asks for it.
     pub(crate) handle: Option<Handle>,
     /// There while somebody waits for bytes to be sent.
@@ -118,6 +120,7 @@ impl Connection {
             deadlines: Deadlines::default(),
             busy: false,
             drained: false,
+            holds_scarce: false,
             handle: None,
             receipts: None,
         }

@@ -14,7 +14,7 @@
 //!   only a look was asked for? --------------------------------------------------> done
 //!   arm the first, arm the second                  one has something to tell? ----> done
 //!   sleep on both descriptors                      one system call more (epoll_wait on two epoll instances)
-//!   look again at those that may have something to tell
+//!   look again at those that may have something to tell; sleep on if it was only time for a look
 //! ```
 //!
 //! A loop that has work never comes to the sleep, and never pays for it. Nothing is lost between look and sleep: what
@@ -161,27 +161,34 @@ impl<A: Driver, B: Driver> Both<A, B> {
         of!(self, side, driver => driver.wait(Some(Duration::ZERO)))
     }
 
-    /// Sleeps on both descriptors, unless one has something to tell, and looks at those that may have after it.
+    /// Sleeps on both descriptors, unless one has something to tell, and looks at those that may have after it. One that
+    /// has set a limit is looked at whenever that is over; the sleep goes on if it had nothing.
     fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let mut limits = [None; 2];
-        for side in Side::ALL {
-            let limit = of!(self, side, driver => driver.arm());
-            if limit == Some(Duration::ZERO) {
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let mut limits = [None; 2];
+            for side in Side::ALL {
+                let limit = of!(self, side, driver => driver.arm());
+                if limit == Some(Duration::ZERO) {
+                    return Ok(());
+                }
+                limits[side.index()] = limit;
+            }
+            let rest = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let limit = limits.into_iter().chain([rest]).flatten().min();
+            self.sleeps += 1;
+            self.gate.wait(&mut self.ready, limit.map_or(-1, to_milliseconds))?;
+            for side in Side::ALL {
+                let heard = self.ready.iter().any(|ready| ready.token() == side as u64);
+                if heard || limits[side.index()].is_some() {
+                    self.look(side)?;
+                }
+            }
+            let is_over = end.is_some_and(|end| end <= Instant::now());
+            if !self.ready.is_empty() || is_over || limits == [None; 2] {
                 return Ok(());
             }
-            limits[side.index()] = limit;
         }
-        let limit = limits.into_iter().chain([timeout]).flatten().min();
-        self.sleeps += 1;
-        self.gate.wait(&mut self.ready, limit.map_or(-1, to_milliseconds))?;
-        for side in Side::ALL {
-            // One that has set a limit may have something to do when it is over.
-            let heard = self.ready.iter().any(|ready| ready.token() == side as u64);
-            if heard || limits[side.index()].is_some() {
-                self.look(side)?;
-            }
-        }
-        Ok(())
     }
 
     /// Brings the sum of all system calls up to date.
@@ -209,6 +216,7 @@ impl<A: Driver, B: Driver> Driver for Both<A, B> {
             largest_batch: first.largest_batch.min(second.largest_batch),
             must_poll: first.must_poll | second.must_poll,
             half_close: first.half_close & second.half_close,
+            send_memory_from: [first, second].iter().filter_map(|caps| caps.send_memory_from).min(),
         }
     }
 

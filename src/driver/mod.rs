@@ -53,16 +53,21 @@ use crate::sync::{Arc, Bell};
 /// What a driver can and cannot do, for those who plan around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// Receive buffers are few: segments must not be held for long.
+    /// Receive buffers are few: segments must not be held for long. The loop copies what a call of a handler leaves
+    /// unread, and what arrives for handlers that do not [read in place](crate::service::Handler::reads_in_place).
     pub receive_is_scarce: bool,
     /// Memory of sent bytes may be in use long after they count as sent.
     pub releases_late: bool,
     /// The most connections served by one system call; 1 where each needs its own.
     pub largest_batch: usize,
-    /// Nothing wakes a sleeper when bytes arrive: the loop must poll.
+    /// Nothing wakes a sleeper when bytes arrive: the loop must poll, and never sleeps for long
+    /// ([`poll_interval`](crate::reactor::LoopOptions::poll_interval)).
     pub must_poll: bool,
     /// A connection can end its sending direction and still receive.
     pub half_close: bool,
+    /// So many bytes to be sent are best written into memory from [`alloc_send`](Driver::alloc_send): what handlers write
+    /// or reserve at once goes there. `None`: the transport has no preference.
+    pub send_memory_from: Option<usize>,
 }
 
 /// A connection that a driver has given up.
@@ -155,7 +160,8 @@ pub trait Driver: AsFd {
     /// Says that a connection expects `bytes` more for one message, to be received into one block if it can be.
     fn want(&mut self, key: Key, bytes: usize);
 
-    /// Memory of at least `bytes` for bytes to be sent on this connection, where the transport has a preference.
+    /// Memory of at least `bytes` for bytes to be sent on this connection, where the transport has a preference. Only to
+    /// be sent on this one: its peer may see all of it.
     ///
     /// # Errors
     /// When there is none.

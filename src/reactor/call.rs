@@ -4,7 +4,10 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Reactor;
+use super::lending::SendMemory;
+use super::scarce::kept;
 use super::stop::Level;
+use crate::buffer::Port;
 use crate::conn::{Act, CloseReason, Hold, Phase};
 use crate::driver::{Driver, Key};
 use crate::panics;
@@ -144,12 +147,18 @@ impl<D: Driver> Reactor<D> {
             pause: None,
             shut: false,
         };
-        // What is rare is boxed, so that going on is one word.
-        let flow = catch_unwind(AssertUnwindSafe(|| match which(&mut *handler, &mut io) {
-            Flow::Continue => None,
-            other => Some(Box::new(other)),
-        }));
+        let mut memory = SendMemory { driver: &mut self.driver, key };
+        let flow = Port::lend(self.port.as_deref(), &mut memory, || {
+            // What is rare is boxed, so that going on is one word.
+            catch_unwind(AssertUnwindSafe(|| match which(&mut *handler, &mut io) {
+                Flow::Continue => None,
+                other => Some(Box::new(other)),
+            }))
+        });
         let Io { wanted, messages, pause, shut, .. } = io;
+        if self.port.is_some() {
+            self.writer.come_home();
+        }
         // There is none, for it was taken out above; nothing is to be dropped.
         std::mem::forget(connection.handler.replace(handler));
         if messages > 0 {
@@ -188,6 +197,10 @@ impl<D: Driver> Reactor<D> {
     fn called(&mut self, key: Key, called: Called) {
         let Called { natural, flow, waiting, wanted, pause, shut } = called;
         let Some(connection) = self.slots.connection(key) else { return };
+        if connection.holds_scarce {
+            connection.holds_scarce = false;
+            connection.input.replace_last(|last| kept(last, self.driver.pool()));
+        }
         // A block that a large message is being received into is kept, however little of it is filled yet.
         if wanted >= LARGE && connection.expects > 0 {
             connection.input.compact_all_but_last();

@@ -5,6 +5,7 @@
 //! fetched batch, mail, timers. The slot is used again only after the turn.
 
 use super::Reactor;
+use super::scarce::all_kept;
 use crate::conn::{CloseReason, DetachError, Detached, Phase};
 use crate::driver::{self, Driver, Key};
 use crate::service::Detach;
@@ -31,7 +32,10 @@ impl<D: Driver> Reactor<D> {
         }
         // An event tells why when there is none.
         let Some(found) = self.driver.detach(key) else { return Err(DetachError::Closed) };
-        let driver::Detached { socket, received, unsent } = found;
+        let driver::Detached { socket, mut received, unsent } = found;
+        if self.caps.receive_is_scarce {
+            received = all_kept(&received, self.driver.pool());
+        }
         self.metrics.received.add(received.len() as u64);
         // What was sent and not told yet counts, so that receipts say how far they have come.
         let sent = connection.automaton.unsent().saturating_sub(unsent.len());

@@ -17,6 +17,9 @@ impl<D: Driver> Reactor<D> {
                 self.mind_idle(key);
                 let Some(connection) = self.slots.connection(key) else { return };
                 match connection.automaton.received() {
+                    arrival @ (Arrival::Handle | Arrival::Keep) if self.caps.receive_is_scarce => {
+                        self.received_scarce(key, segment, arrival);
+                    }
                     Arrival::Handle => {
                         connection.input.push(segment);
                         self.call_data(key);

@@ -29,12 +29,14 @@ mod deadlines;
 mod detach;
 mod dial;
 mod dispatch;
+mod lending;
 mod limits;
 mod locals;
 mod mail;
 mod metrics;
 #[cfg(test)]
 mod models;
+mod scarce;
 mod slots;
 mod spin;
 mod stop;
@@ -42,6 +44,7 @@ mod stop;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 pub use accept::Placement;
@@ -54,9 +57,9 @@ pub use metrics::{ClosedBy, ListenerMetrics, LoopMetrics, PoolGauges};
 pub use spin::Spin;
 pub use stop::{StopWord, Stopper};
 
-use crate::buffer::SegmentWriter;
+use crate::buffer::{Port, SegmentWriter};
 use crate::conn::{CloseReason, Marks};
-use crate::driver::{Driver, Key, SystemCalls};
+use crate::driver::{Caps, Driver, Key, SystemCalls};
 use crate::handover::{Mailbox, Wakes};
 use crate::service::{Handler, Locals, Peer, TurnEnd};
 use crate::sync::Arc;
@@ -101,6 +104,9 @@ pub struct LoopOptions {
     /// The most bytes that wait to be sent on one connection before [`Handle::send`](crate::conn::Handle::send)
     /// refuses more. Default: 64 MiB.
     pub most_unsent: usize,
+    /// The longest sleep on a driver that [must be polled](crate::driver::Caps::must_poll); what arrives is noticed after
+    /// so long. Default: 50 us.
+    pub poll_interval: Duration,
     /// How long a connection that has sent everything waits for its peer's end. Default: 2 s.
     pub linger_limit: Duration,
 }
@@ -120,6 +126,7 @@ impl Default for LoopOptions {
             max_connections: 1_000_000,
             memory_limit: 512 << 20,
             linger_limit: Duration::from_secs(2),
+            poll_interval: Duration::from_micros(50),
         }
     }
 }
@@ -142,8 +149,11 @@ pub struct Reactor<D: Driver> {
     options: LoopOptions,
     maker: Maker,
     slots: Slots,
+    caps: Caps,
     /// Handlers write into it, one after another; what each wrote is taken after its call.
     writer: SegmentWriter,
+    /// Lends the writer memory of the driver's for a call, where the driver has a preference.
+    port: Option<Rc<Port>>,
     mailbox: Mailbox<Mail<D::Socket>>,
     inbox: Vec<Mail<D::Socket>>,
     placer: Placer<D::Socket>,
@@ -188,13 +198,20 @@ impl<D: Driver> Reactor<D> {
     #[must_use]
     pub fn new(driver: D, options: LoopOptions, stop: Arc<StopWord>, maker: Maker) -> Self {
         let mailbox = Mailbox::new(driver.bell());
-        let writer = SegmentWriter::new(driver.pool().clone());
+        let caps = driver.caps();
+        let pool = driver.pool().clone();
+        let writer = match caps.send_memory_from {
+            Some(many) => SegmentWriter::with_port(pool, many),
+            None => SegmentWriter::new(pool),
+        };
         let wheel = Wheel::new(driver.now());
         Self {
             driver,
             options,
             maker,
             slots: Slots::default(),
+            caps,
+            port: writer.port(),
             writer,
             mailbox,
             inbox: Vec::new(),
@@ -268,7 +285,11 @@ impl<D: Driver> Reactor<D> {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn turn(&mut self) -> io::Result<Turn> {
-        let rest = self.until_deadline();
+        let mut rest = self.until_deadline();
+        if self.caps.must_poll {
+            let interval = self.options.poll_interval;
+            rest = Some(rest.map_or(interval, |rest| rest.min(interval)));
+        }
         let mut timeout = self.spinner.timeout(self.worked, rest);
         let busy = !self.relieved.is_empty() || !self.turn_ends.is_empty() || !self.wakes.is_empty();
         if timeout != Some(Duration::ZERO) && (busy || !self.announce_sleep()) {

@@ -13,6 +13,7 @@ use crate::buffer::SegmentWriter;
 pub struct Framed<F> {
     frame: Frame,
     answer: F,
+    in_place: bool,
 }
 
 impl<F> Framed<F>
@@ -21,7 +22,15 @@ where
 {
     /// A handler that answers with `answer`, which writes the payload of the reply.
     pub fn new(frame: Frame, answer: F) -> Self {
-        Self { frame, answer }
+        Self { frame, answer, in_place: false }
+    }
+
+    /// Says that the function copies what it keeps of a payload or answers with, and takes no
+    /// [chain](Payload::into_chain) of it; see [`Handler::reads_in_place`].
+    #[must_use]
+    pub fn in_place(mut self) -> Self {
+        self.in_place = true;
+        self
     }
 
     #[inline]
@@ -62,6 +71,10 @@ impl<F> Handler for Framed<F>
 where
     F: FnMut(Payload<'_>, &mut SegmentWriter) -> Result<(), HandlerError> + 'static,
 {
+    fn reads_in_place(&self) -> bool {
+        self.in_place
+    }
+
     fn data(&mut self, io: &mut Io<'_>) -> Flow {
         match self.answer_all(io) {
             Ok(()) => Flow::Continue,

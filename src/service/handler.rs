@@ -110,6 +110,13 @@ pub trait Handler: 'static {
         0
     }
 
+    /// Whether this handler reads its input in place, and keeps no part of it beyond a call, be it in the output. Where a
+    /// driver's receive buffers are [scarce](crate::driver::Caps::receive_is_scarce), all other handlers are given copies.
+    /// Must not panic.
+    fn reads_in_place(&self) -> bool {
+        false
+    }
+
     /// The connection is gone.
     fn closed(self: Box<Self>, why: CloseReason) {
         let _ = why;

@@ -286,6 +286,7 @@ impl<R: Ring> Driver for Uring<R> {
             largest_batch: usize::try_from(self.options.submissions).unwrap_or(usize::MAX),
             must_poll: false,
             half_close: true,
+            send_memory_from: None,
         }
     }
 

@@ -272,6 +272,7 @@ impl Driver for ShmDriver {
             largest_batch: 1,
             must_poll: false,
             half_close: true,
+            send_memory_from: None,
         }
     }
 

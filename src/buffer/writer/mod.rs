@@ -3,16 +3,22 @@
 //! Bytes are written into the tail of a block, in one *run*; [`take`](SegmentWriter::take) cuts the run off as one
 //! segment, so many messages written one after another share one reference count. Once everything cut from a block
 //! has been sent and dropped, the writer starts over at its beginning, which is still in the processor's cache.
+//!
+//! On a loop whose transport has a preference, many bytes are written into memory of the transport's instead (`port.rs`);
+//! the pool's block is kept meanwhile, and is the current one again when the call is over.
 
 mod buf_mut;
 mod hole;
+mod port;
 mod reserved;
 
 use std::fmt;
+use std::rc::Rc;
 
 use super::{AllocError, BlockPool, Chain, Segment, Spent, Tail};
 pub use hole::Hole;
 use hole::OpenHoles;
+pub(crate) use port::{Port, Source};
 pub use reserved::Reserved;
 
 /// The size of block a writer asks for when less would do.
@@ -27,17 +33,23 @@ const COPIED_BELOW: usize = crate::sync::shrink(2 << 10, 2);
 
 /// Fills blocks of a pool and yields them as chains; see the module's documentation.
 ///
-/// INVARIANT: `filled` bytes of `tail.spare()` are written and not yet in `ready`; they come behind it.
+/// INVARIANT: `filled` bytes of `tail.spare()` are written and not yet in `ready`; they come behind it. While `is_away`,
+/// `tail` is of the transport's memory, and `home` is the pool's block, of which nothing is written that is not in `ready`.
 pub struct SegmentWriter {
     pool: BlockPool,
     tail: Option<Tail>,
     filled: usize,
+    /// So many bytes are many: they belong into memory of the transport's, if there is any.
+    many: usize,
     ready: Chain,
     /// The position, in all bytes ever written, of the first byte not yet taken.
     base: u64,
     holes: OpenHoles,
     /// What was appended by copying, to be dropped with the next `take`: many at a time cost as little as one.
     spent: Option<Spent>,
+    port: Option<Rc<Port>>,
+    home: Option<Tail>,
+    is_away: bool,
 }
 
 impl SegmentWriter {
@@ -48,11 +60,28 @@ impl SegmentWriter {
             pool,
             tail: None,
             filled: 0,
+            many: usize::MAX,
             ready: Chain::new(),
             base: 0,
             holes: OpenHoles::default(),
             spent: None,
+            port: None,
+            home: None,
+            is_away: false,
         }
+    }
+
+    /// As [`new`](Self::new); but `many` bytes or more that are written or reserved at once go into memory that is lent
+    /// through the [`port`](Self::port), while any is.
+    #[must_use]
+    pub(crate) fn with_port(pool: BlockPool, many: usize) -> Self {
+        Self { many, port: Some(Rc::default()), ..Self::new(pool) }
+    }
+
+    /// The port of a writer that has one.
+    #[must_use]
+    pub(crate) fn port(&self) -> Option<Rc<Port>> {
+        self.port.clone()
     }
 
     /// The bytes written and not yet taken.
@@ -76,8 +105,9 @@ impl SegmentWriter {
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.start_over();
+        let many = self.many;
         let spare = self.spare();
-        if bytes.len() > spare.len() {
+        if bytes.len() > spare.len() || bytes.len() >= many {
             return self.write_over(bytes);
         }
         spare[..bytes.len()].copy_from_slice(bytes);
@@ -85,9 +115,11 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Copies bytes in that need another block.
+    /// Copies bytes in that need another block, or should have one.
     #[cold]
     fn write_over(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let mut away =
+            bytes.len() >= self.many && (self.is_away || self.go_away(bytes.len().min(LARGEST_BLOCK)));
         let mut rest = bytes;
         while !rest.is_empty() {
             let spare = self.spare();
@@ -96,7 +128,11 @@ impl SegmentWriter {
             self.filled += now.len();
             rest = later;
             if !rest.is_empty() {
-                self.next_block(rest.len().min(LARGEST_BLOCK))?;
+                let n = rest.len().min(LARGEST_BLOCK);
+                away = away && n >= self.many && self.go_away(n);
+                if !away {
+                    self.next_block(n)?;
+                }
             }
         }
         Ok(())
@@ -107,7 +143,11 @@ impl SegmentWriter {
     /// # Errors
     /// When such a block cannot be had.
     pub fn reserve(&mut self, n: usize) -> Result<Reserved<'_>, WriteError> {
-        self.room(n)?;
+        if n >= self.many {
+            self.room_for_many(n)?;
+        } else {
+            self.room(n)?;
+        }
         Ok(Reserved::new(self, n))
     }
 
@@ -271,13 +311,52 @@ impl SegmentWriter {
         Ok(self.spare())
     }
 
-    /// Ends the run and starts a block with room for `n` bytes.
+    /// As [`room`](Self::room), in memory of the transport's if that can be had.
+    #[cold]
+    fn room_for_many(&mut self, n: usize) -> Result<(), WriteError> {
+        self.start_over();
+        if (self.is_away && self.spare().len() >= n) || self.go_away(n) {
+            return Ok(());
+        }
+        self.room(n).map(|_| ())
+    }
+
+    /// Ends the run and starts a block of the pool with room for `n` bytes.
     #[cold]
     fn next_block(&mut self, n: usize) -> Result<(), WriteError> {
+        if self.is_away {
+            self.come_home();
+            self.start_over();
+            if self.spare().len() >= n {
+                return Ok(());
+            }
+        }
         let tail = self.pool.allocate(n.max(BLOCK))?;
         self.cut();
         self.tail = Some(tail);
         Ok(())
+    }
+
+    /// Ends the run and starts a block of the transport's memory with room for `n` bytes, if there is one. Answers whether
+    /// there was.
+    #[cold]
+    fn go_away(&mut self, n: usize) -> bool {
+        let Some(tail) = self.port.as_ref().and_then(|port| port.allocate(n)) else { return false };
+        self.cut();
+        let former = self.tail.replace(tail);
+        if !std::mem::replace(&mut self.is_away, true) {
+            self.home = former;
+        }
+        true
+    }
+
+    /// Ends a run in memory of the transport's, and gives up what is left of it: it belongs to one connection. To be
+    /// called when nothing is lent any more.
+    pub(crate) fn come_home(&mut self) {
+        if std::mem::take(&mut self.is_away) {
+            self.cut();
+            self.tail = self.home.take();
+        }
     }
 
     /// Cuts the run off into `ready`.

@@ -269,6 +269,7 @@ impl<K: Kernel, S: SendPath<K>> Driver for Epoll<K, S> {
             largest_batch: self.kernel.batch(),
             must_poll: false,
             half_close: true,
+            send_memory_from: None,
         }
     }
 

@@ -144,6 +144,7 @@ impl driver::Driver for Driver {
             largest_batch: 1,
             must_poll: false,
             half_close: true,
+            send_memory_from: None,
         }
     }
 

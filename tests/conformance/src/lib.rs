@@ -13,6 +13,7 @@ mod isolated;
 pub mod life;
 pub mod listen;
 pub mod memory;
+mod nic;
 mod peer;
 pub mod receive;
 mod rig;
@@ -21,6 +22,7 @@ pub mod wake;
 
 pub use bed::{Batched, BatchedBed, Bed, BothBed, EpollBed};
 pub use isolated::isolated;
+pub use nic::{BUFFER, FakeNic, NicBed};
 pub use peer::{FAMILIES, Family, Peer, pattern};
 pub use rig::{Log, Rig};
 

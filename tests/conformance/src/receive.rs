@@ -221,6 +221,10 @@ pub fn an_ended_connection_does_not_spin<B: Bed>(bed: &B) {
 pub fn a_wanted_message_comes_in_one_block<B: Bed>(bed: &B) {
     for n in [16 << 10, 70_000, 250_000, 1 << 20] {
         let mut rig = Rig::new(bed);
+        if rig.driver.caps().receive_is_scarce {
+            // It has no other memory than its buffers.
+            return;
+        }
         rig.keep = true;
         let (key, mut peer) = rig.pair(Family::Tcp);
         peer.write(b"head");

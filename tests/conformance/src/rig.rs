@@ -260,7 +260,8 @@ impl<'a, B: Bed> Rig<'a, B> {
         while !is_so(self) {
             let left = limit.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "given up: {what}; {self}");
-            self.turn(left.min(Duration::from_millis(50)));
+            let longest = if self.driver.caps().must_poll { 1 } else { 50 };
+            self.turn(left.min(Duration::from_millis(longest)));
         }
     }
 
