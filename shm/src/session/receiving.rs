@@ -125,9 +125,10 @@ impl Session {
             }
             break;
         }
+        // Also where no bytes came: records without any take room in the ring too.
+        let doorbell = self.consumer.settle();
+        self.ring(doorbell)?;
         if copied > 0 {
-            let doorbell = self.consumer.settle();
-            self.ring(doorbell)?;
             self.counters.bytes_received += copied as u64;
             return Ok(Received::Copied(copied));
         }

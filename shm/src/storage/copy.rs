@@ -16,15 +16,13 @@ const STRING_MOVE: usize = 2048;
 /// * `into` is valid for writing `len` bytes, which nobody else looks at.
 #[inline]
 pub(super) unsafe fn copy_racing(from: *const u8, into: *mut u8, len: usize) {
+    #[cfg(target_arch = "x86_64")]
     if len < 16 {
         // SAFETY: as the caller promises.
         unsafe { copy_short(from, into, len) }
-        return;
-    }
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: as the caller promises; it is 16 bytes or more.
-    unsafe {
-        copy_long(from, into, len);
+    } else {
+        // SAFETY: as the caller promises; it is 16 bytes or more.
+        unsafe { copy_long(from, into, len) }
     }
     #[cfg(not(target_arch = "x86_64"))]
     // SAFETY: as the caller promises.
@@ -35,8 +33,54 @@ pub(super) unsafe fn copy_racing(from: *const u8, into: *mut u8, len: usize) {
 
 /// # Safety
 /// As for [`copy_racing`]; `len` is less than 16.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 unsafe fn copy_short(from: *const u8, into: *mut u8, len: usize) {
+    use std::arch::asm;
+
+    if len >= 8 {
+        // The first 8 bytes and the last 8, which may overlap.
+        // SAFETY: both moves stay inside of `len` bytes of each.
+        unsafe {
+            asm!(
+                "mov {a}, [{from}]",
+                "mov {b}, [{from} + {len} - 8]",
+                "mov [{into}], {a}",
+                "mov [{into} + {len} - 8], {b}",
+                len = in(reg) len,
+                from = in(reg) from,
+                into = in(reg) into,
+                a = out(reg) _,
+                b = out(reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+    } else if len >= 4 {
+        // SAFETY: as above, with 4 bytes.
+        unsafe {
+            asm!(
+                "mov {a:e}, [{from}]",
+                "mov {b:e}, [{from} + {len} - 4]",
+                "mov [{into}], {a:e}",
+                "mov [{into} + {len} - 4], {b:e}",
+                len = in(reg) len,
+                from = in(reg) from,
+                into = in(reg) into,
+                a = out(reg) _,
+                b = out(reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+    } else {
+        // SAFETY: as the caller promises.
+        unsafe { copy_bytes(from, into, len) }
+    }
+}
+
+/// # Safety
+/// As for [`copy_racing`].
+#[inline]
+unsafe fn copy_bytes(from: *const u8, into: *mut u8, len: usize) {
     for at in 0..len {
         // SAFETY: `at` is less than `len`.
         let source = unsafe { from.add(at) };
@@ -125,7 +169,7 @@ unsafe fn copy_words(from: *const u8, into: *mut u8, len: usize) {
     let before = from.align_offset(size_of::<u64>()).min(len);
     let words = (len - before) / size_of::<u64>();
     // SAFETY: `before` is at most `len`.
-    unsafe { copy_short(from, into, before) };
+    unsafe { copy_bytes(from, into, before) };
     for word in 0..words {
         let at = before + word * size_of::<u64>();
         // SAFETY: the word ends at or before `len`.
@@ -143,7 +187,7 @@ unsafe fn copy_words(from: *const u8, into: *mut u8, len: usize) {
     // SAFETY: as above.
     let target = unsafe { into.add(done) };
     // SAFETY: fewer than 8 bytes are left, inside of both.
-    unsafe { copy_short(source, target, len - done) }
+    unsafe { copy_bytes(source, target, len - done) }
 }
 
 #[cfg(test)]
