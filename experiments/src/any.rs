@@ -16,6 +16,7 @@ use linkpoll::driver::{Caps, Detached, Driver, Event, Key, SystemCalls, Token};
 use linkpoll::net::Address;
 use linkpoll::sync::{Arc, Bell};
 
+use crate::LentMemory;
 #[cfg(feature = "batch")]
 use crate::batch::{self, Batched};
 #[cfg(feature = "uring")]
@@ -202,6 +203,19 @@ macro_rules! each {
             AnyDriver::Zerocopy($driver) => $call,
         }
     };
+}
+
+impl AnyDriver {
+    /// What it counts of memory that it lends; `None` for one that never does.
+    pub fn lent(&mut self) -> Option<Arc<LentMemory>> {
+        match self {
+            #[cfg(feature = "uring")]
+            Self::Uring(driver) => Some(driver.lent()),
+            #[cfg(feature = "zerocopy")]
+            Self::Zerocopy(driver) => Some(Arc::clone(&driver.path().stats().memory)),
+            _ => None,
+        }
+    }
 }
 
 impl Driver for AnyDriver {

@@ -12,9 +12,12 @@
 mod any;
 #[cfg(feature = "batch")]
 pub mod batch;
+pub mod delays;
+mod lent;
 #[cfg(feature = "uring")]
 pub mod uring;
 #[cfg(feature = "zerocopy")]
 pub mod zerocopy;
 
 pub use any::{AnyDriver, Choice, DriverOptions, Transport, choose};
+pub use lent::LentMemory;

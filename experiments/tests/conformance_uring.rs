@@ -16,13 +16,15 @@ struct UringBed {
     buffer_size: usize,
     limit_receives: bool,
     lend_from: Option<usize>,
+    fill_from: Option<usize>,
 }
 
 impl Bed for UringBed {
     type Driver = Uring;
 
     fn driver(&self, memory: usize) -> Uring {
-        let Self { submissions, completions, buffers, buffer_size, limit_receives, lend_from } = *self;
+        let Self { submissions, completions, buffers, buffer_size, limit_receives, lend_from, fill_from } =
+            *self;
         let options = UringOptions {
             memory,
             submissions,
@@ -31,6 +33,7 @@ impl Bed for UringBed {
             buffer_size,
             limit_receives,
             lend_from,
+            fill_from,
         };
         Uring::new(options).expect("a ring can be had")
     }
@@ -47,6 +50,7 @@ const USUAL: UringBed = UringBed {
     buffer_size: 64 << 10,
     limit_receives: true,
     lend_from: Some(64 << 10),
+    fill_from: Some(64 << 10),
 };
 
 mod usual {
@@ -82,6 +86,26 @@ mod lending {
 /// No send does.
 mod copying {
     linkpoll_conformance::conformance!(super::UringBed { lend_from: None, ..super::USUAL });
+}
+
+/// Everything that is wanted is received into a block of its own.
+mod filling {
+    linkpoll_conformance::conformance!(super::UringBed { fill_from: Some(1), ..super::USUAL });
+}
+
+/// The same, where completions overflow and submissions find no room.
+mod filling_with_tiny_queues {
+    linkpoll_conformance::conformance!(super::UringBed {
+        submissions: 1,
+        completions: 2,
+        fill_from: Some(1),
+        ..super::USUAL
+    });
+}
+
+/// Nothing is.
+mod gathering {
+    linkpoll_conformance::conformance!(super::UringBed { fill_from: None, ..super::USUAL });
 }
 
 /// As on kernels that cannot limit receives.

@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
-use linkpoll::driver::epoll::Socket;
+use linkpoll::driver::epoll::{Epoll, EpollOptions, Socket, Trigger};
 use linkpoll::driver::{Driver as _, Event, Key, Token};
 use linkpoll::net::Address;
 use linkpoll_experiments::{AnyDriver, DriverOptions, Transport};
@@ -62,9 +62,8 @@ impl Random {
     }
 }
 
-fn script(seed: u64) -> Vec<Step> {
+fn script(seed: u64, sizes: &[usize]) -> Vec<Step> {
     let mut random = Random(seed);
-    let sizes = [1, 100, 1028, 4096, 20_000, 65_537, 200_000];
     let mut steps = Vec::new();
     for _ in 0..40 {
         let who = random.below(CONNECTIONS);
@@ -115,8 +114,7 @@ fn bytes(seed: usize, len: usize) -> Vec<u8> {
 }
 
 impl Play {
-    fn new(transport: Transport, unix: bool) -> Self {
-        let mut driver = transport.driver(&DriverOptions::default()).expect("the transport works here");
+    fn new(mut driver: AnyDriver, unix: bool) -> Self {
         let connections = (0..CONNECTIONS).map(|slot| {
             let (peer, fd, address) = if unix {
                 let (ours, theirs) = UnixStream::pair().unwrap();
@@ -225,7 +223,18 @@ impl Play {
                 let whole = bytes(it.given, len);
                 it.given += len;
                 let mut chain = Chain::new();
-                chain.extend(whole.chunks(len.div_ceil(3)).map(Segment::copy_of));
+                for (number, piece) in whole.chunks(len.div_ceil(3)).enumerate() {
+                    // Memory of the driver's may be lent, where there is some; other memory is copied.
+                    let tail =
+                        if number % 2 == 0 { self.driver.alloc_send(key, piece.len()).ok() } else { None };
+                    chain.push(tail.map_or_else(
+                        || Segment::copy_of(piece),
+                        |mut tail| {
+                            tail.spare()[..piece.len()].copy_from_slice(piece);
+                            tail.commit(piece.len())
+                        },
+                    ));
+                }
                 let mut peer = it.peer.try_clone().unwrap();
                 let reader = std::thread::spawn(move || {
                     let mut read = vec![0; len];
@@ -310,17 +319,77 @@ impl Play {
     }
 }
 
-#[test]
-fn every_driver_tells_the_same() {
-    for seed in 0..25 {
-        let script = script(seed);
+/// One way to set a driver up.
+struct Way {
+    name: String,
+    make: Box<dyn Fn() -> AnyDriver>,
+}
+
+impl Way {
+    fn new(name: impl Into<String>, make: impl Fn() -> io::Result<AnyDriver> + 'static) -> Self {
+        let make = move || make().expect("the transport works here");
+        Self { name: name.into(), make: Box::new(make) }
+    }
+}
+
+/// Every transport as it is, epoll first.
+fn usual() -> Vec<Way> {
+    let way = |transport: &'static Transport| {
+        Way::new(transport.name(), || transport.driver(&DriverOptions::default()))
+    };
+    Transport::ALL.iter().map(way).collect()
+}
+
+/// Every transport with so little of everything that the rare paths are taken.
+fn tiny() -> Vec<Way> {
+    let mut ways = vec![Way::new("epoll", || Transport::Epoll.driver(&DriverOptions::default()))];
+    for trigger in [Trigger::Level, Trigger::Edge] {
+        let options = EpollOptions { trigger, memory: 256 << 10, receive_budget: 1 };
+        let name = |name: &str| format!("{name}, {trigger:?}, one byte a turn, no memory");
+        ways.push(Way::new(name("epoll"), move || Epoll::new(options).map(AnyDriver::Epoll)));
+        #[cfg(feature = "batch")]
+        {
+            use linkpoll_experiments::batch::driver;
+            let uring = move || driver(options, 2).map(AnyDriver::BatchUring);
+            ways.push(Way::new(name("batch-uring of 2"), uring));
+            ways.push(Way::new(name("batch-aio of 2"), move || driver(options, 2).map(AnyDriver::BatchAio)));
+        }
+        #[cfg(feature = "zerocopy")]
+        {
+            use linkpoll_experiments::zerocopy::{ZerocopyOptions, driver};
+            let lending =
+                ZerocopyOptions { least: 1, packets: 1, heed_every: 1, ..ZerocopyOptions::default() };
+            let make = move || driver(options, lending).map(AnyDriver::Zerocopy);
+            ways.push(Way::new(name("zerocopy from a byte on"), make));
+        }
+    }
+    #[cfg(feature = "uring")]
+    for memory in [256 << 10, 4 << 20] {
+        use linkpoll_experiments::uring::{Uring, UringOptions};
+        let options = UringOptions {
+            memory,
+            submissions: 1,
+            completions: 2,
+            buffers: 1,
+            buffer_size: 4096,
+            lend_from: Some(1),
+            fill_from: Some(1),
+            ..UringOptions::default()
+        };
+        let name = format!("uring with two completions, one buffer, {memory} bytes");
+        ways.push(Way::new(name, move || Uring::new(options).map(AnyDriver::Uring)));
+    }
+    ways
+}
+
+/// Plays scripts on all of these, and compares with the first.
+fn compare(ways: &[Way], seeds: u64, sizes: &[usize]) {
+    for seed in 0..seeds {
+        let script = script(seed, sizes);
         for unix in [false, true] {
-            let mut plays = Transport::ALL.iter().map(|transport| {
-                let told = Play::new(*transport, unix).run(&script);
-                (transport, told)
-            });
+            let mut plays = ways.iter().map(|way| (&way.name, Play::new((way.make)(), unix).run(&script)));
             let (_, first) = plays.next().expect("there is epoll");
-            for (transport, told) in plays {
+            for (name, told) in plays {
                 for (who, (other, first)) in told.iter().zip(&first).enumerate() {
                     let brief = |told: &[Told]| {
                         let brief = |told: &Told| match told {
@@ -331,7 +400,7 @@ fn every_driver_tells_the_same() {
                     };
                     assert!(
                         other == first,
-                        "{transport}, seed {seed}, unix {unix}, connection {who}: {:?}, and epoll: {:?}\n{script:?}",
+                        "{name}, seed {seed}, unix {unix}, connection {who}: {:?}, and epoll: {:?}\n{script:?}",
                         brief(other),
                         brief(first),
                     );
@@ -339,4 +408,20 @@ fn every_driver_tells_the_same() {
             }
         }
     }
+}
+
+#[test]
+fn every_driver_tells_the_same() {
+    compare(&usual(), 25, &[1, 100, 1028, 4096, 20_000, 65_537, 200_000]);
+}
+
+#[test]
+fn drivers_that_have_next_to_nothing_tell_the_same() {
+    compare(&tiny(), 12, &[1, 2, 100, 1028, 4097]);
+}
+
+/// Large messages, which may come in blocks of their own, and sends that may be lent.
+#[test]
+fn large_messages_are_told_the_same() {
+    compare(&usual(), 6, &[65_537, 200_000, 300_000, 1_500_000]);
 }

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment, SegmentWriter};
 use linkpoll::conn::CloseReason;
-use linkpoll::net::{Loops, Server};
 use linkpoll::service::{
     Call, CallError, Client, ClientOptions, Codec, Cut, Flow, Frame, Handler, HandlerError, Io, Peer,
     TaggedFrame, UnexpectedReply,
 };
 
 use crate::client::{Client as Plain, PATIENCE, addresses, any_port, echo, until, within};
+use crate::drivers::{Loops, Server};
 use crate::recorder::{Recorder, Told, usual as usual_handler};
 
 fn loops() -> Loops {

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use linkpoll::buffer::{Chain, Segment};
 use linkpoll::conn::{CloseReason, Handle, SendFailure};
 use linkpoll::driver::epoll::Trigger;
-use linkpoll::net::{Loops, Server};
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{Flow, Frame, FrameOptions, Framed, Handler, Io, Peer};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::client::{Client, PATIENCE, addresses, any_port, until};
+use crate::drivers::{Loops, Server};
 use crate::recorder::{Recorder, Told, usual};
 
 /// Gives its handle away, and reads whatever comes.

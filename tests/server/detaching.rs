@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
 use linkpoll::conn::{CloseReason, DetachError, Detached, Handle, SendFailure};
-use linkpoll::net::{Loops, Server};
 use linkpoll::service::{Flow, Handler, Io, Peer};
 
 use crate::client::{Client, PATIENCE, addresses, any_port, echo, until};
+use crate::drivers::{Loops, Server};
 
 /// Gives its handle to the test, leaves everything unread, and tells its end.
 struct Keeping {

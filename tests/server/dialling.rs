@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
 use linkpoll::conn::{CloseReason, Handle};
-use linkpoll::net::{Address, DialError, DialOptions, Dialer, Dialling, Loops, Server};
+use linkpoll::net::{Address, DialError, DialOptions, Dialer, Dialling};
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{Client, ClientOptions, Flow, Frame, Handler, Io, Peer};
 use linkpoll::stream;
 use linkpoll_conformance::isolated;
 
 use crate::client::{PATIENCE, addresses, any_port, echo, path, until, within};
+use crate::drivers::{Loops, Server};
 
 /// Tells a test what it receives, and its end.
 struct Caller(Sender<Heard>);

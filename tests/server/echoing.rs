@@ -3,10 +3,11 @@
 use std::thread;
 
 use linkpoll::driver::epoll::Trigger;
-use linkpoll::net::{Accept, Address, Server, ServerBuilder};
+use linkpoll::net::{Accept, Address};
 use linkpoll::reactor::{Placement, Spin};
 
 use crate::client::{Client, addresses, any_port, echo, path};
+use crate::drivers::{Server, ServerBuilder};
 
 const SIZES: [usize; 9] = [0, 1, 3, 100, 1024, 5000, 65_533, 70_000, 300_000];
 

@@ -6,10 +6,10 @@ use std::thread;
 use linkpoll::buffer::Segment;
 use linkpoll::conn::CloseReason;
 use linkpoll::driver::epoll::Trigger;
-use linkpoll::net::Server;
 use linkpoll::service::Flow;
 
 use crate::client::{Client, PATIENCE, addresses, any_port, echo};
+use crate::drivers::Server;
 use crate::recorder::{Recorder, Told, usual};
 
 /// A peer that ends its direction right behind a request gets its answer, 50 times of 50 (V-8). Broken by a loop that takes

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
 use linkpoll::conn::{CloseReason, Handle, SendFailure};
-use linkpoll::net::Server;
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{Flow, Handler, Io, Peer};
 
 use crate::client::{Client, PATIENCE, any_port, until};
+use crate::drivers::Server;
 
 /// Gives its handle to the test, and tells what it is called with.
 struct Holding {

@@ -7,12 +7,12 @@ use std::thread;
 use linkpoll::buffer::SegmentWriter;
 use linkpoll::conn::CloseReason;
 use linkpoll::driver::epoll::Trigger;
-use linkpoll::net::Server;
 use linkpoll::service::{Flow, Frame, Framed, Handler, HandlerError, Io, Payload, Peer};
 use linkpoll::sync::{AtomicBool, Ordering};
 use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 
 use crate::client::{Client, any_port, echo, until};
+use crate::drivers::Server;
 use crate::recorder::{Recorder, Told, usual};
 
 /// Two peers send empty messages as fast as they can. Another one's requests are answered meanwhile.

@@ -6,6 +6,7 @@ mod client;
 mod counting;
 mod detaching;
 mod dialling;
+mod drivers;
 mod echoing;
 mod ending;
 mod handles;

@@ -3,10 +3,10 @@
 use std::sync::mpsc::{Receiver, channel};
 
 use linkpoll::conn::CloseReason;
-use linkpoll::net::Server;
 use linkpoll::service::{Flow, Handler, Io, Peer};
 
 use crate::client::{Client, PATIENCE, any_port, echo, until};
+use crate::drivers::Server;
 use crate::recorder::{Recorder, Told};
 
 /// Panics without the message that a panic prints.

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use linkpoll::buffer::Segment;
 use linkpoll::conn::CloseReason;
-use linkpoll::net::Server;
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{Flow, Handler, Io, Peer};
 
 use crate::client::{Client, PATIENCE, any_port, until};
+use crate::drivers::Server;
 use crate::recorder::{Recorder, Told, usual};
 
 const SHORT: Duration = Duration::from_millis(80);

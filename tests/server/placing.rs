@@ -3,11 +3,12 @@
 use std::net::TcpStream;
 use std::os::fd::AsRawFd as _;
 
-use linkpoll::net::{Accept, Address, Server};
+use linkpoll::net::{Accept, Address};
 use linkpoll::reactor::Placement;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
 use crate::client::{Client, any_port, echo, until};
+use crate::drivers::Server;
 
 fn server(loops: usize, accept: Accept) -> Server {
     Server::builder().loops(loops).accept(accept).bind(&any_port(), echo).expect("a server")

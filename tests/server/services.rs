@@ -10,7 +10,6 @@ use std::thread;
 
 use linkpoll::buffer::{Chain, Segment, SegmentWriter};
 use linkpoll::conn::CloseReason;
-use linkpoll::net::Server;
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{
     Codec, Cut, Deferred, Frame, FrameOptions, HandlerError, Reply, Serve, ServeOptions, Service,
@@ -19,6 +18,7 @@ use linkpoll::service::{
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::client::{Client, PATIENCE, any_port, until};
+use crate::drivers::Server;
 
 /// A message that is counted while it lives.
 pub(crate) struct Counted {

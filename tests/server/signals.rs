@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use linkpoll::driver::epoll::Trigger;
-use linkpoll::net::{Accept, Server};
+use linkpoll::net::Accept;
 use linkpoll::reactor::Placement;
 use linkpoll_conformance::isolated;
 
 use crate::client::{Client, any_port, echo};
+use crate::drivers::Server;
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 static OVER: AtomicBool = AtomicBool::new(false);

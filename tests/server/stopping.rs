@@ -6,11 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use linkpoll::conn::CloseReason;
-use linkpoll::net::{Accept, DialError, Loops, Server, ServerBuilder, Stopper};
+use linkpoll::net::{Accept, DialError, Stopper};
 use linkpoll::reactor::{LoopOptions, Placement};
 use linkpoll::service::{Flow, Handler, Io, Peer};
 
 use crate::client::{Client, PATIENCE, addresses, any_port, echo, until, within};
+use crate::drivers::{Loops, Server, ServerBuilder};
 use crate::recorder::{Recorder, Told};
 
 const LONG: Duration = Duration::from_secs(3600);

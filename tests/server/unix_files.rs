@@ -10,11 +10,12 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use linkpoll::net::{Address, Server};
+use linkpoll::net::Address;
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{Flow, Handler, Io, Peer};
 
 use crate::client::{Client, PATIENCE, echo, path, until};
+use crate::drivers::Server;
 
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())

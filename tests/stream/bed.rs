@@ -5,9 +5,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use linkpoll::net::{Address, Server};
+use linkpoll::net::Address;
 use linkpoll::reactor::LoopOptions;
 use linkpoll::stream::{self, Options, Stream};
+
+use crate::drivers::Server;
 
 /// Longer than anything here takes, unless it never happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,11 +4,12 @@ use std::io::{BufRead as _, ErrorKind, IoSlice, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
-use linkpoll::net::{Address, Server};
+use linkpoll::net::Address;
 use linkpoll::service::{Flow, Handler, Io, Peer};
 use linkpoll::stream::{Options, Stream};
 
 use crate::bed::{Bed, PATIENCE, pattern};
+use crate::drivers::Server;
 
 /// Bytes go both ways, through each of the methods.
 #[test]

@@ -3,6 +3,7 @@
 
 mod bed;
 mod blocking;
+mod drivers;
 mod ends;
 mod flow;
 mod stopping;

@@ -29,7 +29,7 @@ static COUNTERS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 fn sample() -> Stats {
     let [wait, receive, send, other] = COUNTERS.each_ref().map(|counter| counter.load(Relaxed));
-    Stats { requests: None, syscalls: Syscalls { wait, receive, send, other } }
+    Stats { requests: None, syscalls: Syscalls { wait, receive, send, other }, memory: None }
 }
 
 /// Echoes until a signal ends the process.

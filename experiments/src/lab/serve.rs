@@ -11,14 +11,14 @@ use linkpoll::driver::{Driver, epoll};
 use linkpoll::net::{Accept, Address, Server, ServerBuilder, Usage};
 use linkpoll::reactor::{LoopOptions, Placement, Spin};
 use linkpoll::service::{Dispatch, Frame, FrameOptions, Framed, HandlerError, MakeHandler, Payload, Peer};
-use linkpoll_experiments::DriverOptions;
+use linkpoll_experiments::{DriverOptions, LentMemory};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::address::Address as Listen;
 use crate::affinity;
 use crate::cli::{self, Protocol, ServeArguments, ServerSpin, Trigger};
-use crate::control::{self, Stats, Syscalls};
+use crate::control::{self, Memory, Stats, Syscalls};
 use crate::error::LabError;
 use crate::{rlimit, service, stats};
 
@@ -40,11 +40,13 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<(), LabError> {
     let requests = Requests::default();
     let where_to = arguments.dispatch.map(|where_to| service::dispatch(arguments, where_to)).transpose();
     let where_to = where_to.map_err(LabError::system("start the pool"))?;
-    let server = bind(arguments, &address, requests.clone(), where_to.clone())
+    let loans = Loans::default();
+    let server = bind(arguments, &address, requests.clone(), loans.clone(), where_to.clone())
         .map_err(LabError::system(format!("listen on {address}")))?;
     if arguments.control {
         let usage = server.usage().to_vec();
-        control::answer(move || stats(&usage, &requests)).map_err(LabError::system("start a thread"))?;
+        control::answer(move || stats(&usage, &requests, &loans))
+            .map_err(LabError::system("start a thread"))?;
     }
     control::announce(server.address()).map_err(LabError::system("print the address"))?;
     if let Some(interval) = arguments.stats {
@@ -69,6 +71,7 @@ fn bind(
     arguments: &ServeArguments,
     address: &Address,
     requests: Requests,
+    loans: Loans,
     dispatch: Option<Dispatch>,
 ) -> std::io::Result<Server> {
     let spin = match arguments.spin {
@@ -96,7 +99,12 @@ fn bind(
     match arguments.transport.over_sockets() {
         Some(transport) => {
             let options = DriverOptions { trigger, ..DriverOptions::default() };
-            bind_on(builder, arguments, address, requests, dispatch, move |_| transport.driver(&options))
+            let factory = move |_| {
+                let mut driver = transport.driver(&options)?;
+                loans.add(driver.lent());
+                Ok(driver)
+            };
+            bind_on(builder, arguments, address, requests, dispatch, factory)
         }
         #[cfg(feature = "shm")]
         None => bind_on(builder, arguments, address, requests, dispatch, |_| {
@@ -159,19 +167,40 @@ fn echo(request: Payload<'_>, reply: &mut SegmentWriter) -> Result<(), HandlerEr
     Ok(())
 }
 
-fn stats(usage: &[Usage], requests: &Requests) -> Stats {
-    let mut syscalls = Syscalls::default();
+fn stats(usage: &[Usage], requests: &Requests, loans: &Loans) -> Stats {
+    let (mut syscalls, mut memory) = (Syscalls::default(), loans.total());
     // A service counts its messages by itself.
     let mut messages = 0;
     for usage in usage {
         messages += usage.metrics.messages.get();
+        memory.sent += usage.metrics.sent.get();
         let calls = &usage.system_calls;
         syscalls.wait += calls.wait.get();
         syscalls.receive += calls.receive.get();
         syscalls.send += calls.send.get();
         syscalls.other += calls.accept.get() + calls.control.get() + calls.other.get();
     }
-    Stats { requests: Some(requests.total() + messages), syscalls }
+    Stats { requests: Some(requests.total() + messages), syscalls, memory: Some(memory) }
+}
+
+/// What the drivers have lent, each counted by its loop.
+#[derive(Clone, Default)]
+struct Loans(Arc<Mutex<Vec<Arc<LentMemory>>>>);
+
+impl Loans {
+    fn add(&self, lent: Option<Arc<LentMemory>>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(lent);
+    }
+
+    fn total(&self) -> Memory {
+        let mut total = Memory::default();
+        for lent in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            // Looked at first: what has come back was lent.
+            let (delays, copied) = (lent.delays.counts(), lent.copied.get());
+            total.add(&Memory { sent: 0, lent: lent.bytes.get(), copied, delays });
+        }
+        total
+    }
 }
 
 /// Requests answered, counted by each loop for itself.

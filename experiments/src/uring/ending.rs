@@ -38,7 +38,7 @@ impl<R: Ring> Uring<R> {
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.ending = true;
         entry.early = None;
-        entry.block = None;
+        entry.drop_block();
         let busy = entry.is_busy();
         self.give_up_sending(id);
         if busy {
@@ -125,7 +125,7 @@ impl<R: Ring> Uring<R> {
         }
         entry.ending = true;
         entry.detaching = true;
-        entry.block = None;
+        entry.fills = false;
         let recalled = self.recall(key);
         if let Err(error) = self.end_operations(id) {
             // It could not be got back from the kernel: it is broken.
@@ -139,6 +139,7 @@ impl<R: Ring> Uring<R> {
         self.keys.remove(key);
         self.give_up_sending(id);
         let entry = self.entries.get_mut(id)?;
+        entry.drop_block();
         let mut received = recalled;
         received.extend(entry.early.take().into_iter().flat_map(|early| early.segments));
         let mut unsent = mem::take(&mut entry.out);

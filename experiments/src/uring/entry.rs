@@ -48,6 +48,8 @@ pub(super) enum What {
     Accept,
     Room,
     Receive,
+    /// One receive into the block of a large message.
+    Fill,
     HangUp,
 }
 
@@ -143,9 +145,12 @@ pub(super) struct Entry {
     pub(super) behind: Option<Box<Chain>>,
     pub(super) ledger: Option<Box<Ledger>>,
     pub(super) early: Option<Box<Early>>,
-    /// Bytes that the next message still needs, and the block they are put into.
+    /// Bytes that the next message still needs, and the block they are put into. While a fill is under way the kernel
+    /// writes to the block, which must not be touched.
     pub(super) wanted: usize,
     pub(super) block: Option<Box<Tail>>,
+    /// The block is received into directly.
+    pub(super) fills: bool,
     pub(super) peer: Option<Box<Address>>,
 }
 
@@ -178,6 +183,7 @@ impl Entry {
             early: None,
             wanted: 0,
             block: None,
+            fills: false,
             peer,
         }
     }
@@ -190,6 +196,10 @@ impl Entry {
         match self.kind {
             Kind::Listener => self.receiving.then_some(What::Accept),
             Kind::Connecting => Some(What::Room),
+            // This needs no buffer.
+            Kind::Connection if self.fills && !self.ended && self.block.is_some() => {
+                self.receiving.then_some(What::Fill)
+            }
             // Nobody reads any more, or not before memory is there: a peer that goes is noticed by its hang-up.
             Kind::Connection if self.ended || self.starved => {
                 (!self.hung_up && !self.send_ended).then_some(What::HangUp)
@@ -201,6 +211,14 @@ impl Entry {
     /// Whether the kernel may still touch descriptor or memory, loans aside.
     pub(super) fn is_busy(&self) -> bool {
         self.incoming != Incoming::Idle || matches!(self.outgoing, Outgoing::UnderWay | Outgoing::Cancelling)
+    }
+
+    /// Lets go of the block of a large message, unless the kernel writes to it: then its last completion does.
+    pub(super) fn drop_block(&mut self) {
+        self.fills = false;
+        if !matches!(self.incoming, Incoming::Armed(What::Fill) | Incoming::Cancelling(What::Fill)) {
+            self.block = None;
+        }
     }
 
     pub(super) fn has_loans(&self) -> bool {

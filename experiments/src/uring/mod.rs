@@ -41,6 +41,7 @@ use linkpoll::driver::{Caps, Detached, Driver, Event, Key, KeyTable, SystemCalls
 use linkpoll::net::Address;
 use linkpoll::sync::{Arc, Bell};
 
+use crate::LentMemory;
 use buffers::Buffers;
 use entry::{Entry, Kind};
 pub use ring::{Completion, MOST_PIECES, Operation, Ring, Sleep};
@@ -76,6 +77,9 @@ pub struct UringOptions {
     /// A send with a piece of so many bytes lends its memory to the kernel (`SEND_ZC`), until four loans in a row on a
     /// connection were copied after all. `None`: nothing is lent. Default: 64 KiB.
     pub lend_from: Option<usize>,
+    /// When a message misses so many bytes, they are received into a block of its own. `None`: every message is copied
+    /// together from buffers. Default: 64 KiB.
+    pub fill_from: Option<usize>,
 }
 
 impl Default for UringOptions {
@@ -88,6 +92,7 @@ impl Default for UringOptions {
             buffer_size: 64 << 10,
             limit_receives: true,
             lend_from: Some(64 << 10),
+            fill_from: Some(64 << 10),
         }
     }
 }
@@ -112,6 +117,8 @@ impl UringOptions {
 pub struct UringStatistics {
     /// Receives and accepts that were queued, the first one of each connection included.
     pub arms: u64,
+    /// Receives into a message's own block.
+    pub fills: u64,
     /// Receives that found no buffer (`ENOBUFS`).
     pub starvations: u64,
     /// Times that completions did not fit into their queue.
@@ -136,6 +143,7 @@ pub struct Uring<R: Ring = KernelRing> {
     options: UringOptions,
     calls: Arc<SystemCalls>,
     statistics: UringStatistics,
+    lent: Arc<LentMemory>,
     bell: EventBell,
     /// The poll of the bell is under way.
     bell_armed: bool,
@@ -203,6 +211,7 @@ impl<R: Ring> Uring<R> {
             options,
             calls: Arc::default(),
             statistics: UringStatistics::default(),
+            lent: Arc::default(),
             bell,
             bell_armed: false,
             pool: BlockPool::new(pool),
@@ -222,6 +231,12 @@ impl<R: Ring> Uring<R> {
             ring,
             buffers: Buffers::new(count, size),
         })
+    }
+
+    /// What it counts of memory that it lends.
+    #[must_use]
+    pub fn lent(&self) -> Arc<LentMemory> {
+        Arc::clone(&self.lent)
     }
 
     /// What the driver has seen so far.
@@ -268,7 +283,7 @@ impl<R: Ring> Uring<R> {
         }
         entry.ended = true;
         entry.early = None;
-        entry.block = None;
+        entry.drop_block();
         self.events.push_back(Event::Error(entry.key, error));
         self.mark_stale(id);
         self.give_up_sending(id);
@@ -352,10 +367,11 @@ impl<R: Ring> Driver for Uring<R> {
     }
 
     fn want(&mut self, key: Key, bytes: usize) {
-        if let Some((_, entry)) = self.entry_of(key)
+        if let Some((id, entry)) = self.entry_of(key)
             && entry.block.is_none()
         {
             entry.wanted = bytes;
+            self.fill_if_large(id);
         }
     }
 

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "operations name descriptors and memory that must stay")]
 
 use std::io;
+use std::ptr::NonNull;
 
 use linkpoll::driver::Event;
 use linkpoll::driver::epoll::Socket;
@@ -102,6 +103,13 @@ impl<R: Ring> Uring<R> {
         let (operation, tag) = match step {
             Incoming::Armed(What::Accept) => (Operation::Accept(fd), own),
             Incoming::Armed(What::Receive) => (Operation::Receive(fd), own),
+            Incoming::Armed(What::Fill) => {
+                let Some(block) = entry.block.as_mut() else { return Ok(()) };
+                let len = block.len().min(entry.wanted);
+                let bytes = NonNull::from(&mut block.spare()[..len]).cast();
+                self.statistics.fills += 1;
+                (Operation::Fill(fd, bytes, len), own)
+            }
             Incoming::Armed(What::Room) => (Operation::Room(fd), own),
             Incoming::Armed(What::HangUp) => (Operation::HangUp(fd), own),
             Incoming::Cancelling(_) | Incoming::Idle => {
@@ -109,7 +117,8 @@ impl<R: Ring> Uring<R> {
             }
         };
         self.statistics.arms += u64::from(matches!(step, Incoming::Armed(What::Accept | What::Receive)));
-        // SAFETY: the descriptor is closed only when the entry's operations have ended.
+        // SAFETY: the descriptor is closed only when the entry's operations have ended. The block of a fill stays, and is
+        // not touched, until its last completion has led back to `Idle` (`drop_block`, `filled`).
         unsafe { self.ring.queue(operation, tag) };
         entry.incoming = step;
         entry.fed = false;

@@ -20,6 +20,8 @@ use super::tag::Id;
 
 /// A message that misses fewer bytes gets no block of its own.
 const LITTLE: usize = 16 << 10;
+/// What a block may cost the pool, however small it is: memory for others of its size is set aside with it.
+const BLOCK_COSTS: usize = 256 << 10;
 /// The largest block for one message; a larger message comes in several such pieces.
 const LARGEST: usize = 1 << 20;
 
@@ -72,6 +74,7 @@ impl<R: Ring> Uring<R> {
         }
         let event = match what {
             What::Receive => self.received(id, completion),
+            What::Fill => self.filled(id, completion),
             What::Accept => self.accepted(id, completion),
             What::Room => self.connected(id, completion),
             What::HangUp => self.hung_up(id, completion),
@@ -94,9 +97,61 @@ impl<R: Ring> Uring<R> {
             _ => None,
         };
         if let Some(segment) = segment {
-            return self.arrived(id, segment);
+            return self.arrived(id, segment, false);
         }
-        match -completion.result {
+        self.nothing_received(id, completion.result)
+    }
+
+    /// A message's block was received into.
+    fn filled(&mut self, id: Id, completion: Completion) -> Option<Event<Socket>> {
+        let entry = self.entries.get_mut(id)?;
+        let segment = match (&mut entry.block, usize::try_from(completion.result)) {
+            (Some(block), Ok(len)) if len > 0 => Some(block.commit(len)),
+            _ => None,
+        };
+        let full = entry.block.as_ref().is_none_or(|block| block.is_empty());
+        entry.wanted -= segment.as_ref().map_or(0, |segment| segment.len()).min(entry.wanted);
+        if entry.wanted == 0 || full || !entry.fills {
+            entry.drop_block();
+            self.fill_if_large(id);
+        }
+        match segment {
+            Some(segment) => self.arrived(id, segment, true),
+            None => self.nothing_received(id, completion.result),
+        }
+    }
+
+    /// Has the rest of a message received into a block of its own, where it is large. Half of the memory is left to
+    /// others: what peers announce and do not send must not keep them from receiving.
+    pub(super) fn fill_if_large(&mut self, id: Id) {
+        let Some(least) = self.options.fill_from else { return };
+        let used = self.pool_in_use();
+        let most = self.options.memory / 2;
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let size = entry.wanted.min(LARGEST);
+        if entry.wanted < least.max(1)
+            || used + size.max(BLOCK_COSTS) > most
+            || entry.block.is_some()
+            || entry.ended
+            || !entry.tells()
+            || entry.kind != Kind::Connection
+        {
+            return;
+        }
+        let block = self.pool.allocate(size).ok();
+        entry.fills = block.is_some();
+        entry.block = block.map(Box::new);
+        self.mark_stale(id);
+    }
+
+    fn pool_in_use(&self) -> usize {
+        let usage = self.pool.usage();
+        usage.mapped - usage.free
+    }
+
+    /// A receive has brought no bytes.
+    fn nothing_received(&mut self, id: Id, result: i32) -> Option<Event<Socket>> {
+        match -result {
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => None,
             libc::ENOBUFS => {
                 self.statistics.starvations += 1;
@@ -118,9 +173,9 @@ impl<R: Ring> Uring<R> {
         }
     }
 
-    /// Bytes have arrived.
+    /// Bytes have arrived, perhaps where they belong.
     #[inline]
-    fn arrived(&mut self, id: Id, segment: Segment) -> Option<Event<Socket>> {
+    fn arrived(&mut self, id: Id, segment: Segment, in_place: bool) -> Option<Event<Socket>> {
         let entry = self.entries.get_mut(id)?;
         entry.fed = true;
         if !entry.tells() || entry.early.is_some() {
@@ -130,7 +185,7 @@ impl<R: Ring> Uring<R> {
             }
             return None;
         }
-        if entry.wanted >= LITTLE || entry.block.is_some() {
+        if !in_place && (entry.wanted >= LITTLE || entry.block.is_some()) {
             return self.arrived_wanted(id, segment);
         }
         Some(Event::Received(entry.key, segment))
@@ -138,9 +193,8 @@ impl<R: Ring> Uring<R> {
 
     /// Puts bytes of a large message into the block that belongs to it.
     fn arrived_wanted(&mut self, id: Id, mut segment: Segment) -> Option<Event<Socket>> {
-        let usage = self.pool.usage();
         // With half of the memory in use, what peers announce and do not send must not keep others from receiving.
-        let ample = usage.mapped - usage.free < self.options.memory / 2;
+        let ample = self.pool_in_use() < self.options.memory / 2;
         let entry = self.entries.get_mut(id)?;
         if entry.block.is_none() {
             // All of it in one piece is what was wanted.
@@ -158,7 +212,7 @@ impl<R: Ring> Uring<R> {
         let copy = block.commit(len);
         entry.wanted -= len;
         if entry.wanted == 0 || block.is_empty() {
-            entry.block = None;
+            entry.drop_block();
         }
         segment.advance(len);
         if !segment.is_empty() {
@@ -174,7 +228,7 @@ impl<R: Ring> Uring<R> {
             return None;
         }
         entry.ended = true;
-        entry.block = None;
+        entry.drop_block();
         entry.wanted = 0;
         if !entry.receiving || entry.early.is_some() {
             entry.early.get_or_insert_default().end = Some(end);

@@ -21,6 +21,8 @@ pub enum Operation<'a> {
     Accept(BorrowedFd<'a>),
     /// Receives again and again, each time into one of the provided buffers.
     Receive(BorrowedFd<'a>),
+    /// Receives once, into so many bytes of its own. The result is the number of bytes, 0 at the end of the stream.
+    Fill(BorrowedFd<'a>, NonNull<u8>, usize),
     /// Sends the front of a chain, at most [`MOST_PIECES`] pieces of it. The result is the number of bytes taken, which
     /// may be fewer than there are.
     Send(BorrowedFd<'a>, &'a Chain),
@@ -127,7 +129,7 @@ pub enum Sleep {
 /// # Safety
 /// Completions say what is true, for the driver acts on it: an operation without [`more`](Completion::more) has ended,
 /// and the memory that it was given is not touched any more, except by a loan that is not given back yet; a buffer that
-/// is named is not touched any more, and so many bytes of it are written; the result of an accept is a descriptor that
+/// is named is not touched any more, and so many bytes of it are written, as of what a fill was given; the result of an accept is a descriptor that
 /// belongs to nobody else.
 pub unsafe trait Ring: AsFd {
     /// The most buffers that can be with the kernel at a time.
@@ -139,8 +141,9 @@ pub unsafe trait Ring: AsFd {
     /// Queues an operation.
     ///
     /// # Safety
-    /// Until the last completion of the operation is reaped, the descriptor stays open; until the memory of a send is
-    /// given back (see [`Operation`]), its bytes stay in place and are not changed.
+    /// Until the last completion of the operation is reaped, the descriptor stays open, and the bytes of a fill are valid
+    /// for writing and touched by nobody else; until the memory of a send is given back (see [`Operation`]), its bytes
+    /// stay in place and are not changed.
     ///
     /// # Panics
     /// When there is no room.

@@ -20,6 +20,7 @@
 #![expect(unsafe_code, reason = "sends name memory that must stay")]
 
 use std::io;
+use std::time::Instant;
 
 use linkpoll::buffer::Chain;
 use linkpoll::driver::epoll::Socket;
@@ -41,6 +42,7 @@ pub(super) struct Loan {
     entry: Id,
     /// Holds the memory.
     _chain: Chain,
+    at: Instant,
     start: u64,
     end: u64,
 }
@@ -152,7 +154,8 @@ impl<R: Ring> Uring<R> {
         let mut chain = Chain::new();
         chain.extend(entry.out.segments().take(MOST_PIECES).cloned());
         let start = entry.sent;
-        let loan = self.loans.insert(Loan { entry: id, _chain: chain, start, end: start })?;
+        let loan =
+            self.loans.insert(Loan { entry: id, _chain: chain, at: Instant::now(), start, end: start })?;
         let ledger = entry.ledger.get_or_insert_default();
         ledger.loans.push_back((start, loan));
         ledger.under_way = Some(loan);
@@ -169,8 +172,9 @@ impl<R: Ring> Uring<R> {
             self.give_back(id, of, start, end, completion.was_copied());
             return None;
         }
-        if let Ok(len) = u64::try_from(completion.result) {
-            loan.end = loan.start + len;
+        if let Ok(len) = usize::try_from(completion.result) {
+            loan.end = loan.start + len as u64;
+            self.lent.lent(len);
         }
         let entry = self.entries.get_mut(of)?;
         if let Some(ledger) = &mut entry.ledger {
@@ -197,7 +201,11 @@ impl<R: Ring> Uring<R> {
 
     /// The kernel has let go of a loan.
     fn give_back(&mut self, id: Id, of: Id, start: u64, end: u64, copied: bool) {
-        self.loans.remove(id);
+        let loan = self.loans.remove(id);
+        if let Some(loan) = loan.filter(|_| end > start) {
+            let bytes = usize::try_from(end - start).unwrap_or(usize::MAX);
+            self.lent.returned(bytes, loan.at.elapsed(), copied);
+        }
         let Some(entry) = self.entries.get_mut(of) else { return };
         if let Some(ledger) = &mut entry.ledger {
             ledger.loans.retain(|(_, loan)| *loan != id);

@@ -133,6 +133,7 @@ impl Line {
         self.policy.has_lent();
         stats.lends.add(1);
         stats.lent_bytes.add(bytes.len() as u64);
+        stats.memory.lent(bytes.len());
         let busy = self.busy.get_or_insert_default();
         busy.unheeded += 1;
         busy.tracker.lend(Lent { bytes, at: Instant::now() });
@@ -160,7 +161,9 @@ impl Line {
     ) {
         let Some(busy) = &mut self.busy else { return stats.strays.add(1) };
         let taken = busy.tracker.take_back(from, to, |mut lent| {
-            stats.returned(lent.bytes.len(), lent.at.elapsed());
+            let (bytes, after) = (lent.bytes.len(), lent.at.elapsed());
+            stats.returned(bytes, after);
+            stats.memory.returned(bytes, after, copied);
             lent.bytes = Chain::new();
         });
         if taken.is_err() {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use linkpoll::sync::Counter;
+use linkpoll::sync::{Arc, Counter};
+
+use crate::LentMemory;
 
 /// Counters of one driver. Its thread counts, anyone reads.
 #[derive(Debug, Default)]
@@ -33,6 +35,8 @@ pub struct LendingStats {
     pub release_nanoseconds: Counter,
     /// See `release_nanoseconds`.
     pub longest_release_nanoseconds: Counter,
+    /// The same in the form that all lending drivers have.
+    pub memory: Arc<LentMemory>,
 }
 
 impl LendingStats {

@@ -12,10 +12,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::address::Address;
 use crate::affinity::CpuList;
+use crate::load::Shape;
 pub(crate) use choice::{
     Accept, Dispatch, LoadSpin, Medium, Protocol, Selected, ServerSpin, Side, Transport, Trigger, Variant,
 };
-use number::{bytes, duration, rate, whole};
+pub(crate) use number::bytes;
+use number::{duration, rate, whole};
 
 /// Bytes in 1 GiB: no request of a load is larger.
 const LARGEST_SIZE: u64 = 1 << 30;
@@ -83,6 +85,9 @@ pub(crate) struct RunArguments {
     /// Only these transports; `none` measures the floor alone
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) transports: Option<Vec<Selected>>,
+    /// Only these shapes of traffic: CONNECTIONSxDEPTHxSIZE, for instance 100x1x1K
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "quick")]
+    pub(crate) shapes: Option<Vec<Shape>>,
     /// Print the table in Markdown, the environment beneath it, and nothing else
     #[arg(long)]
     pub(crate) markdown: bool,
@@ -309,6 +314,8 @@ mod tests {
             ("serve --listen 127.0.0.1:1 --accept sometimes", "round-robin"),
             ("serve --listen 127.0.0.1:1 --cpus 3-1", "cpus"),
             ("run --transports epoll,pigeon", "'pigeon'"),
+            ("run --shapes 100x1x1K,7", "`7` is no shape"),
+            ("run --quick --shapes 1x1x1", "--shapes"),
             ("serve --listen 127.0.0.1:1 --dispatch sideways", "inline"),
             ("serve --listen 127.0.0.1:1 --work 1us", "--dispatch"),
             ("serve --listen 127.0.0.1:1 --dispatch pool --slow 1us", "--slow-every"),

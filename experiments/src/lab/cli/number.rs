@@ -16,7 +16,7 @@ pub(super) fn whole<T: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Resul
 }
 
 /// A number of bytes, perhaps in KiB, MiB or GiB.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let units = [('K', 10), ('M', 20), ('G', 30)];
     let unit = units.into_iter().find_map(|(name, bits)| Some((text.strip_suffix(name)?, bits)));
     let (number, bits) = unit.unwrap_or((text, 0));

@@ -3,9 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::error::LoadError;
+use super::shape::Shape;
 use super::stalled::StalledShape;
 use super::wire::Wire;
 use crate::address::Address;
@@ -65,14 +64,6 @@ impl Config {
     fn share(&self) -> io::Result<Wire> {
         Err(io::ErrorKind::Unsupported.into())
     }
-}
-
-/// How many connections, how many requests in flight on each, and the payload of a request in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Shape {
-    pub(crate) connections: u32,
-    pub(crate) depth: u32,
-    pub(crate) size: usize,
 }
 
 impl From<&LoadArguments> for Config {

@@ -12,15 +12,17 @@ mod pattern;
 mod poller;
 mod report;
 mod schedule;
+mod shape;
 pub(crate) mod slow;
 mod stalled;
 mod wire;
 
-pub(crate) use config::{Config, Shape};
+pub(crate) use config::Config;
 pub(crate) use engine::Load;
 pub(crate) use error::LoadError;
 pub(crate) use poller::Poller;
 pub(crate) use report::Report;
+pub(crate) use shape::Shape;
 pub(crate) use stalled::StalledShape;
 
 /// Where a run of the load has got to. Nothing is in flight when [`Phase::Begin`] and [`Phase::End`] are told, so

@@ -8,7 +8,7 @@ use super::plan::{Plan, Stage};
 use super::server::Server;
 use super::statistics::median;
 use crate::cli::{Side, Variant};
-use crate::control::{Stats, Syscalls};
+use crate::control::{Memory, Stats, Syscalls};
 use crate::error::LabError;
 use crate::load::{Config, Load, Phase, Report, Shape, StalledShape};
 
@@ -41,6 +41,8 @@ pub(crate) struct Window {
     pub(crate) server_syscalls: Syscalls,
     /// What the server counted, where it looks into the bytes.
     pub(crate) server_requests: Option<u64>,
+    /// What it sent, where it counts that.
+    pub(crate) memory: Option<Memory>,
     pub(crate) report: Report,
 }
 
@@ -98,7 +100,7 @@ pub(crate) fn stage(
     }
     let again = start(faster.contestant.clone(), Role::Again)?;
     let mut entrants = vec![Entrant { role: Role::Floor, ..faster }];
-    for contestant in Contestant::sides(sides, stage.adaptive) {
+    for contestant in Contestant::sides(&stage.takes(sides), stage.adaptive) {
         entrants.push(start(contestant, Role::Transport)?);
     }
     entrants.push(again);
@@ -211,6 +213,7 @@ impl Entrant {
             load_cpu_ns: load_cpu,
             server_syscalls: stats_after.syscalls.since(stats_before.syscalls),
             server_requests: requests,
+            memory: stats_after.memory.zip(stats_before.memory).map(|(after, before)| after.since(&before)),
             report,
         })
     }

@@ -24,6 +24,7 @@ use measure::Window;
 use plan::Plan;
 use record::{Destination, Record};
 use row::Row;
+use statistics::Summary;
 
 /// Measures, prints the table, and stores the raw numbers.
 ///
@@ -31,8 +32,12 @@ use row::Row;
 /// A server that does not start or dies, a wrong reply, too few file descriptors, a file that cannot be written.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), LabError> {
     let sides = contestant::select(arguments.transports.as_deref());
-    let plan = if arguments.quick { Plan::quick(sides.len()) } else { Plan::full() };
-    make_room(&plan, sides.len())?;
+    let plan = match &arguments.shapes {
+        Some(shapes) => Plan::of(shapes, &sides),
+        None if arguments.quick => Plan::quick(&sides),
+        None => Plan::full(&sides),
+    };
+    make_room(&plan, &sides)?;
     let unix_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let destination = Destination::prepare(arguments.json.as_ref(), unix_time)?;
     let environment = Environment::here();
@@ -54,7 +59,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), LabError> {
         rows: &rows,
         windows: &windows,
     });
-    let notes = notes(&plan, &environment, &windows);
+    let notes = notes(&plan, &environment, &windows, &rows);
     if arguments.markdown {
         print(&table::markdown(&rows, &notes, &environment))?;
         stored.map(drop)
@@ -65,9 +70,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), LabError> {
 }
 
 /// The widest stage keeps a socket open for every connection of every server that takes part.
-fn make_room(plan: &Plan, transports: usize) -> Result<(), LabError> {
-    let sockets =
-        |stage: &plan::Stage| u64::from(stage.shape.connections) * (stage.width(transports) as u64 + 1);
+fn make_room(plan: &Plan, sides: &[Side]) -> Result<(), LabError> {
+    let sockets = |stage: &plan::Stage| u64::from(stage.shape.connections) * (stage.width(sides) as u64 + 1);
     rlimit::ensure(plan.stages.iter().map(sockets).max().unwrap_or(0))
 }
 
@@ -76,7 +80,7 @@ fn measure_all(plan: &Plan, sides: &[Side], cpus: Option<(usize, usize)>) -> Res
         // This thread is the load, and draws the bar between windows.
         affinity::pin(&[load]).map_err(LabError::system("pin the load"))?;
     }
-    let bar = ProgressBar::new(plan.windows(sides.len()) as u64);
+    let bar = ProgressBar::new(plan.windows(sides) as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} windows, {eta} left  {msg}") {
         bar.set_style(style);
     }
@@ -84,10 +88,7 @@ fn measure_all(plan: &Plan, sides: &[Side], cpus: Option<(usize, usize)>) -> Res
     for stage in &plan.stages {
         let shape = stage.shape;
         let mut told = |next: &contestant::Contestant| {
-            bar.set_message(format!(
-                "{} x {}: {}, spin {}",
-                shape.connections, shape.depth, next.name, next.spin
-            ));
+            bar.set_message(format!("{shape}: {}, spin {}", next.name, next.spin));
             bar.inc(1);
         };
         let measured = measure::stage(plan, stage, sides, cpus.map(|(server, _)| server), &mut told);
@@ -99,7 +100,7 @@ fn measure_all(plan: &Plan, sides: &[Side], cpus: Option<(usize, usize)>) -> Res
 }
 
 /// What a reader of the table must know.
-fn notes(plan: &Plan, environment: &Environment, windows: &[Window]) -> Vec<String> {
+fn notes(plan: &Plan, environment: &Environment, windows: &[Window], rows: &[Row]) -> Vec<String> {
     let gains = row::adaptive_gains(windows).into_iter().map(|(name, shape, gain)| {
         let (connections, depth, gain) = (shape.connections, shape.depth, gain.median);
         let shape =
@@ -107,11 +108,12 @@ fn notes(plan: &Plan, environment: &Environment, windows: &[Window]) -> Vec<Stri
         format!("{name}, {shape}: polling on both ends has {gain:.2} of the median latency of sleeping")
     });
     let mut notes: Vec<String> = gains.collect();
+    notes.extend(rows.iter().filter_map(noise));
     notes.push(format!(
-        "medians of windows of {:.2} s; ratios to the floor are medians of ratios within rounds",
+        "medians of windows of {:.2} s; ratios are medians of ratios within rounds, to the floor or to epoll",
         plan.window.as_secs_f64()
     ));
-    notes.push("A/A compares two processes of the same floor, which is the noise: median (quartiles)".into());
+    notes.push("shapes are connections x depth x bytes; copied and lent are bytes sent per request".into());
     if environment.server_and_load_cpu.is_none() {
         let shared = "server and load shared one processor: nothing was pinned, and polling takes time from the other end";
         notes.push(shared.into());
@@ -120,6 +122,19 @@ fn notes(plan: &Plan, environment: &Environment, windows: &[Window]) -> Vec<Stri
         notes.push("a debug build: these numbers say nothing, use --release".into());
     }
     notes
+}
+
+/// How far two processes of the same floor are apart.
+fn noise(row: &Row) -> Option<String> {
+    if row.cpu_ratio.is_some() {
+        return None;
+    }
+    let spread = |Summary { lower, median, upper }: Summary| format!("{median:.3} ({lower:.3}-{upper:.3})");
+    let (cpu, p99) = (row.noise_cpu.map(spread)?, row.noise_p99.map(spread)?);
+    Some(format!(
+        "noise, {}: a second process of the floor has {cpu} of its CPU and {p99} of its p99",
+        row.shape
+    ))
 }
 
 fn print(text: &str) -> Result<(), LabError> {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use crate::cli::Side;
 use crate::load::Shape;
 
 /// A quick run spends this long in windows, whatever takes part; starting servers and connecting comes on top.
 const QUICK_BUDGET: Duration = Duration::from_secs(14);
+/// A full one.
+const FULL_BUDGET: Duration = Duration::from_secs(310);
 
 /// One shape of traffic, and how often it is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub(crate) struct Stage {
     pub(crate) pairs: usize,
     /// Whether polling on both ends is measured too.
     pub(crate) adaptive: bool,
+    /// Whether services take part, beside the transports.
+    pub(crate) services: bool,
 }
 
 /// Everything a run does.
@@ -28,50 +33,81 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// About three minutes with one transport.
-    pub(crate) fn full() -> Self {
-        Self {
-            stages: stages(8, 16),
-            trials: 3,
-            warmup: Duration::from_millis(150),
-            window: Duration::from_secs(1),
-        }
+    /// Six minutes with everything that can take part, less with less: windows are at most a second.
+    pub(crate) fn full(sides: &[Side]) -> Self {
+        Self::within(FULL_BUDGET, stages(6, 16), 3, sides)
     }
 
-    /// Under 20 seconds: the windows shrink as `transports` are added.
-    pub(crate) fn quick(transports: usize) -> Self {
-        let warmup = Duration::from_millis(60);
-        let mut plan = Self { stages: stages(2, 3), trials: 1, warmup, window: Duration::ZERO };
-        let windows = u32::try_from(plan.windows(transports)).unwrap_or(u32::MAX);
-        let share = (QUICK_BUDGET / windows).saturating_sub(warmup);
-        plan.window = share.clamp(Duration::from_millis(50), Duration::from_millis(300));
+    /// Under 20 seconds.
+    pub(crate) fn quick(sides: &[Side]) -> Self {
+        let mut stages = stages(2, 3);
+        // One large size says whether it works.
+        stages.retain(|stage| stage.shape.size <= SMALL || stage.shape == LARGE);
+        Self::within(QUICK_BUDGET, stages, 1, sides)
+    }
+
+    /// These shapes, each as often as a tail needs.
+    pub(crate) fn of(shapes: &[Shape], sides: &[Side]) -> Self {
+        let stage = |shape: &Shape| Stage {
+            shape: *shape,
+            pairs: 16,
+            adaptive: shape.connections == 1,
+            services: true,
+        };
+        Self::within(FULL_BUDGET, shapes.iter().map(stage).collect(), 3, sides)
+    }
+
+    /// Divides the time among all windows.
+    fn within(budget: Duration, stages: Vec<Stage>, trials: usize, sides: &[Side]) -> Self {
+        let quick = budget == QUICK_BUDGET;
+        let warmup = Duration::from_millis(if quick { 50 } else { 100 });
+        let (least, most) = if quick { (50, 300) } else { (200, 1000) };
+        let mut plan = Self { stages, trials, warmup, window: Duration::ZERO };
+        let windows = u32::try_from(plan.windows(sides)).unwrap_or(u32::MAX).max(1);
+        let share = (budget / windows).saturating_sub(warmup);
+        plan.window = share.clamp(Duration::from_millis(least), Duration::from_millis(most));
         plan
     }
 
     /// Windows of the whole run.
-    pub(crate) fn windows(&self, transports: usize) -> usize {
-        self.stages.iter().map(|stage| 2 * self.trials + stage.pairs * stage.width(transports)).sum()
+    pub(crate) fn windows(&self, sides: &[Side]) -> usize {
+        self.stages.iter().map(|stage| 2 * self.trials + stage.pairs * stage.width(sides)).sum()
     }
 }
 
 impl Stage {
-    /// Windows of a round: two of the floor, and each transport once per way of waiting.
-    pub(crate) fn width(&self, transports: usize) -> usize {
-        2 + transports * if self.adaptive { 2 } else { 1 }
+    /// Those of the sides that take part.
+    pub(crate) fn takes(&self, sides: &[Side]) -> Vec<Side> {
+        let takes = |side: &&Side| self.services || matches!(side, Side::Transport(_));
+        sides.iter().filter(takes).copied().collect()
+    }
+
+    /// Windows of a round: two of the floor, and each side once per way of waiting.
+    pub(crate) fn width(&self, sides: &[Side]) -> usize {
+        2 + self.takes(sides).len() * if self.adaptive { 2 } else { 1 }
     }
 }
 
-/// One shape for each claim: latency of a single caller, many requests at once, and many connections.
+/// The size of a usual request.
+const SMALL: usize = 1 << 10;
+/// Large requests, one at a time on each connection.
+const LARGE: Shape = Shape { connections: 16, depth: 1, size: 256 << 10 };
+
+/// One shape for each claim: latency of a single caller, many requests at once, many connections, and what size does.
 fn stages(pairs: usize, latency_pairs: usize) -> Vec<Stage> {
-    let stage = |connections, depth, pairs, adaptive| {
-        let shape = Shape { connections, depth, size: 1024 };
-        Stage { shape, pairs, adaptive }
+    let small = |connections, depth, pairs, adaptive| {
+        let shape = Shape { connections, depth, size: SMALL };
+        Stage { shape, pairs, adaptive, services: true }
     };
+    let large = |shape| Stage { shape, pairs, adaptive: false, services: false };
     vec![
-        stage(1, 1, pairs, true),
-        stage(16, 16, pairs, false),
-        stage(100, 1, latency_pairs, false),
-        stage(1000, 1, pairs, false),
+        small(1, 1, pairs, true),
+        small(16, 16, pairs, false),
+        small(100, 1, latency_pairs, false),
+        small(1000, 1, pairs, false),
+        large(Shape { connections: 100, depth: 1, size: 16 << 10 }),
+        large(Shape { connections: 1, depth: 1, size: 256 << 10 }),
+        large(LARGE),
     ]
 }
 
@@ -79,19 +115,37 @@ fn stages(pairs: usize, latency_pairs: usize) -> Vec<Stage> {
 mod tests {
     use super::*;
 
+    /// All sides, one by one.
+    fn growing() -> impl Iterator<Item = Vec<Side>> {
+        let all = Side::all();
+        (0..=all.len()).map(move |sides| all[..sides].to_vec())
+    }
+
     #[test]
-    fn a_quick_run_keeps_its_budget() {
-        for transports in 0..=4 {
-            let plan = Plan::quick(transports);
-            let windows = u32::try_from(plan.windows(transports)).unwrap();
-            assert!((plan.warmup + plan.window) * windows <= Duration::from_secs(16), "{transports}");
+    fn a_run_keeps_its_budget() {
+        for sides in growing() {
+            for (plan, limit) in [(Plan::quick(&sides), 16), (Plan::full(&sides), 330)] {
+                let windows = u32::try_from(plan.windows(&sides)).unwrap();
+                let all = (plan.warmup + plan.window) * windows;
+                assert!(all <= Duration::from_secs(limit), "{} sides: {all:?}", sides.len());
+            }
         }
     }
 
     #[test]
     fn a_full_run_has_enough_pairs_for_a_tail() {
-        let plan = Plan::full();
+        let plan = Plan::full(&Side::all());
         let hundred = plan.stages.iter().find(|stage| stage.shape.connections == 100).unwrap();
         assert!(hundred.pairs >= 15);
+        assert!(plan.window >= Duration::from_millis(400), "{:?}", plan.window);
+    }
+
+    #[test]
+    fn large_messages_are_measured_with_transports_only() {
+        let plan = Plan::full(&Side::all());
+        let sides = |stage: &Stage| stage.takes(&Side::all()).len();
+        let (small, large) = (&plan.stages[0], plan.stages.last().unwrap());
+        assert_eq!(sides(small), Side::all().len());
+        assert!(sides(large) < sides(small) && large.shape.size > small.shape.size);
     }
 }

@@ -4,30 +4,33 @@ use std::fmt::Display;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 
-use super::row::Row;
+use super::row::{EPOLL, Row};
 use super::statistics::Summary;
 
 /// Columns, in two lines for a terminal.
-const HEADER: [&str; 15] = [
+const HEADER: [&str; COLUMNS] = [
     "transport",
-    "conns",
-    "depth",
-    "size",
+    "shape",
     "spin",
     "requests\n/s",
     "p50\nus",
     "p99\nus",
     "p99.9\nus",
-    "server CPU\nus/request",
+    "CPU us\n/request",
     "syscalls\n/request",
     "CPU /\nfloor",
     "p99 /\nfloor",
-    "A/A CPU",
-    "A/A p99",
+    "CPU /\nepoll",
+    "p99 /\nepoll",
+    "copied\nB",
+    "lent\nB",
+    "lent for us\np50 / p99",
 ];
 
+const COLUMNS: usize = 16;
+
 /// Columns that hold words and begin at the left; numbers end at the right.
-const WORDS: [usize; 2] = [0, 4];
+const WORDS: [usize; 3] = [0, 1, 2];
 
 /// A rule beneath the header and nothing else: every column counts where 160 must do.
 const PLAIN: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('-').junction('-'));
@@ -38,7 +41,7 @@ pub(super) fn plain(rows: &[Row]) -> String {
     let mut last = None;
     for row in rows {
         if last.is_some_and(|shape| shape != row.shape) {
-            table.add_row([""; 15]);
+            table.add_row([""; COLUMNS]);
         }
         last = Some(row.shape);
         table.add_row(cells(row));
@@ -52,8 +55,7 @@ pub(super) fn plain(rows: &[Row]) -> String {
 
 /// Rows as a table in Markdown, then the notes and the environment.
 pub(super) fn markdown(rows: &[Row], notes: &[String], environment: &impl Display) -> String {
-    let name = |name: &str| name.replace(" /\n", " / ").replace("\n/", "/").replace('\n', " ");
-    let header = HEADER.map(|column| name(column).replace("conns", "connections"));
+    let header = HEADER.map(|name| name.replace(" /\n", " / ").replace("\n/", "/").replace('\n', " "));
     let mut table = table(presets::ASCII_MARKDOWN, &header);
     table.add_rows(rows.iter().map(cells));
     let text = table.to_string();
@@ -65,7 +67,7 @@ pub(super) fn markdown(rows: &[Row], notes: &[String], environment: &impl Displa
     format!("{}\n\n{notes}\n```text\n{environment}\n```", lines.join("\n"))
 }
 
-fn table(style: TableStyle, header: &[impl Display; 15]) -> Table {
+fn table(style: TableStyle, header: &[impl Display; COLUMNS]) -> Table {
     let mut table = Table::new();
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for (_, column) in table.column_iter_mut().enumerate().filter(|(index, _)| !WORDS.contains(index)) {
@@ -86,17 +88,21 @@ fn with_alignment(rule: &str) -> String {
     format!("|{}|", aligned.collect::<Vec<_>>().join("|"))
 }
 
-fn cells(row: &Row) -> [String; 15] {
-    // The noise belongs to the floor, and is said once for each shape.
-    let noise =
-        |noise: Option<Summary>| noise.filter(|_| row.cpu_ratio.is_none()).map_or_else(String::new, spread);
-    let ratio =
-        |ratio: Option<Summary>| ratio.map_or_else(|| "1".into(), |ratio| format!("{:.3}", ratio.median));
+fn cells(row: &Row) -> [String; COLUMNS] {
+    // Whoever others are compared with has no ratio to itself.
+    let ratio = |ratio: Option<Summary>, is_base: bool| match ratio {
+        Some(ratio) => format!("{:.3}", ratio.median),
+        None if is_base => "1".into(),
+        None => String::new(),
+    };
+    let (is_floor, is_epoll) = (row.cpu_ratio.is_none(), row.transport == EPOLL);
+    let whole = |figure: Option<f64>| figure.map_or_else(String::new, |figure| format!("{figure:.0}"));
+    let release = row.release_p50_ns.zip(row.release_p99_ns).map_or_else(String::new, |(half, most)| {
+        format!("{} / {}", microseconds(half as f64), microseconds(most as f64))
+    });
     [
         row.transport.clone(),
-        row.shape.connections.to_string(),
-        row.shape.depth.to_string(),
-        row.shape.size.to_string(),
+        row.shape.to_string(),
         row.spin.to_string(),
         format!("{:.0}", row.requests_per_second),
         microseconds(row.p50_ns),
@@ -104,10 +110,13 @@ fn cells(row: &Row) -> [String; 15] {
         microseconds(row.p99_9_ns),
         format!("{:.3}", row.server_cpu_ns_per_request / 1e3),
         format!("{:.3}", row.syscalls_per_request),
-        ratio(row.cpu_ratio),
-        ratio(row.p99_ratio),
-        noise(row.noise_cpu),
-        noise(row.noise_p99),
+        ratio(row.cpu_ratio, is_floor),
+        ratio(row.p99_ratio, is_floor),
+        ratio(row.cpu_to_epoll, is_epoll),
+        ratio(row.p99_to_epoll, is_epoll),
+        whole(row.copied_per_request),
+        whole(row.lent_per_request),
+        release,
     ]
 }
 
@@ -115,10 +124,6 @@ fn cells(row: &Row) -> [String; 15] {
 fn microseconds(nanoseconds: f64) -> String {
     let microseconds = nanoseconds / 1e3;
     if microseconds < 1e3 { format!("{microseconds:.1}") } else { format!("{microseconds:.0}") }
-}
-
-fn spread(noise: Summary) -> String {
-    format!("{:.3} ({:.3}-{:.3})", noise.median, noise.lower, noise.upper)
 }
 
 #[cfg(test)]
@@ -141,6 +146,13 @@ mod tests {
             syscalls_per_request: 123.4567,
             cpu_ratio: ratio.map(summary),
             p99_ratio: ratio.map(summary),
+            cpu_to_epoll: ratio.map(summary),
+            p99_to_epoll: ratio.map(summary),
+            p99_9_to_epoll: ratio.map(summary),
+            copied_per_request: Some(1_048_580.0),
+            lent_per_request: Some(1_048_580.0),
+            release_p50_ns: Some(999_949),
+            release_p99_ns: Some(40_000_000),
             noise_cpu: Some(summary(1.0)),
             noise_p99: Some(summary(1.0)),
         }
@@ -148,12 +160,15 @@ mod tests {
 
     #[test]
     fn wide_figures_fit_a_terminal() {
-        let rows =
-            [row("floor (shared)", 9999, None), row("epoll", 9999, Some(1.2)), row("epoll", 1, Some(1.2))];
+        let rows = [
+            row("floor (shared)", 9999, None),
+            row("batch-uring", 9999, Some(1.2)),
+            row("epoll", 1, Some(1.2)),
+        ];
         let text = plain(&rows);
         assert!(text.lines().all(|line| line.chars().count() <= 160), "{text}");
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[3].contains("1.000 (0.900-1.100)") && !lines[4].contains('('), "{text}");
+        assert!(lines[3].contains(" 9999x16x1M ") && lines[3].ends_with(" 999.9 / 40000"), "{text}");
         assert!(lines[4].contains(" 1.200 ") && lines[4].contains(" 999.9 "), "{text}");
         assert!(lines[5].is_empty() && lines.len() == 7, "{text}");
     }
@@ -162,9 +177,14 @@ mod tests {
     fn markdown_has_one_header_line_and_aligns_numbers() {
         let text = markdown(&[row("epoll", 1, Some(1.2))], &["a note".into()], &"the machine");
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].starts_with("| transport | connections |"), "{text}");
+        assert!(lines[0].starts_with("| transport | shape "), "{text}");
         assert!(lines[0].contains(" requests/s |") && lines[0].contains(" CPU / floor |"), "{text}");
-        assert!(lines[1].starts_with("|-----------|------------:|") && !lines[1].contains("::"), "{text}");
+        assert!(
+            lines[1].starts_with("|-----------|---------")
+                && lines[1].contains("-:|")
+                && !lines[1].contains("::"),
+            "{text}"
+        );
         assert!(lines[2].starts_with("| epoll ") && lines[3].is_empty(), "{text}");
         assert_eq!(lines[4..], ["- a note", "", "```text", "the machine", "```"]);
     }

@@ -25,7 +25,7 @@ const REPORT_USAGE: u16 = 1 << 3;
 
 /// Pieces that can be listed between two submissions.
 const LIST: usize = 4 * MOST_PIECES;
-/// KERNEL: a send takes at most 2 GiB.
+/// KERNEL: a send or a receive takes at most 2 GiB.
 const MOST_BYTES: usize = 1 << 30;
 
 /// io_uring(7), with a queue of provided buffers.
@@ -129,6 +129,10 @@ impl KernelRing {
                 opcode::AcceptMulti::new(raw(fd)).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK).build()
             }
             Operation::Receive(fd) => receive(raw(fd), self.limit),
+            Operation::Fill(fd, start, len) => {
+                let len = u32::try_from(len.min(MOST_BYTES)).unwrap_or(u32::MAX);
+                opcode::Recv::new(raw(fd), start.as_ptr(), len).build()
+            }
             Operation::Send(fd, chain) => self.send(raw(fd), chain),
             Operation::Lend(fd, chain) => self.lend(raw(fd), chain),
             Operation::Room(fd) => poll(fd, libc::POLLOUT).build(),

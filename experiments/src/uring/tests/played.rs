@@ -34,6 +34,21 @@ pub(super) struct Stream {
     pub(super) sent: Vec<u8>,
 }
 
+impl Stream {
+    /// Moves bytes that have arrived to memory that the driver has given away for that.
+    fn take(&mut self, start: NonNull<u8>, len: usize) -> usize {
+        let n = usize::try_from(self.arrived - self.taken).unwrap_or(len).min(len);
+        for at in 0..n {
+            // SAFETY: the driver has provided `len` bytes from `start` on.
+            let target = unsafe { start.add(at) };
+            // SAFETY: as above; nobody else touches them.
+            unsafe { target.write(byte_at(self.taken + at as u64)) };
+        }
+        self.taken += n as u64;
+        n
+    }
+}
+
 /// The byte at a position of what arrives, and of what is sent.
 pub(super) fn byte_at(position: u64) -> u8 {
     (position % 251).to_le_bytes()[0]
@@ -60,6 +75,7 @@ type Pieces = Vec<(NonNull<u8>, usize)>;
 #[derive(Debug)]
 enum Kind {
     Receive(RawFd),
+    Fill(RawFd, NonNull<u8>, usize),
     Send(RawFd, Pieces, bool),
     Other,
     Cancel(Tag),
@@ -125,7 +141,7 @@ impl Played {
 
     /// A socket comes into being. Its number must not be one that operations are under way for.
     pub(super) fn open(&mut self, fd: RawFd, room: usize) {
-        let uses = |job: &Job| matches!(job.kind, Kind::Receive(of) | Kind::Send(of, ..) if of == fd);
+        let uses = |job: &Job| matches!(job.kind, Kind::Receive(of) | Kind::Fill(of, ..) | Kind::Send(of, ..) if of == fd);
         if self.under_way.iter().chain(&self.queued).any(uses) {
             self.faults.push(format!("descriptor {fd} was closed while an operation was under way"));
         }
@@ -219,6 +235,10 @@ impl Played {
                 let fd = *fd;
                 self.receive(fd, job)
             }
+            Kind::Fill(fd, start, len) => {
+                let (fd, start, len) = (*fd, *start, *len);
+                self.fill(fd, start, len, job)
+            }
             Kind::Send(fd, pieces, lends) => {
                 let (fd, lends) = (*fd, *lends);
                 let all: usize = pieces.iter().map(|(_, len)| len).sum();
@@ -258,6 +278,25 @@ impl Played {
         }
     }
 
+    fn fill(&mut self, fd: RawFd, start: NonNull<u8>, len: usize, job: Job) -> Option<Job> {
+        let stream = self.streams.get_mut(&fd)?;
+        let waiting = stream.arrived - stream.taken;
+        let result = match waiting {
+            0 if stream.reset => -libc::ECONNRESET,
+            0 if stream.ended => {
+                stream.end_taken = true;
+                0
+            }
+            0 => return Some(job),
+            _ => {
+                let n = stream.take(start, len);
+                i32::try_from(n).unwrap_or(i32::MAX)
+            }
+        };
+        self.done.push_back(Completion::new(job.tag, result, None, false));
+        None
+    }
+
     fn receive(&mut self, fd: RawFd, job: Job) -> Option<Job> {
         loop {
             let stream = self.streams.get_mut(&fd)?;
@@ -281,14 +320,7 @@ impl Played {
                 self.done.push_back(Completion::new(job.tag, -libc::ENOBUFS, None, false));
                 return None;
             };
-            let n = usize::try_from(waiting).unwrap_or(len).min(len);
-            for at in 0..n {
-                // SAFETY: the driver has provided `len` bytes from `start` on.
-                let target = unsafe { start.add(at) };
-                // SAFETY: as above; nobody else touches them.
-                unsafe { target.write(byte_at(stream.taken + at as u64)) };
-            }
-            stream.taken += n as u64;
+            let n = stream.take(start, len);
             let more = !self.ends_early;
             let result = i32::try_from(n).unwrap_or(i32::MAX);
             self.done.push_back(Completion::new(job.tag, result, Some(number), more));
@@ -317,6 +349,7 @@ unsafe impl Ring for Played {
         };
         let kind = match operation {
             Operation::Receive(fd) => Kind::Receive(fd.as_raw_fd()),
+            Operation::Fill(fd, start, len) => Kind::Fill(fd.as_raw_fd(), start, len),
             Operation::Send(fd, chain) => Kind::Send(fd.as_raw_fd(), pieces(chain), false),
             Operation::Lend(fd, chain) => Kind::Send(fd.as_raw_fd(), pieces(chain), true),
             Operation::Cancel(target) => Kind::Cancel(target),
@@ -329,6 +362,16 @@ unsafe impl Ring for Played {
         let is_operation = !matches!(kind, Kind::Cancel(_) | Kind::CancelAll);
         if is_operation && self.under_way.iter().chain(&self.queued).any(|job| same(&job)) {
             self.faults.push(format!("two operations under way with {tag:?}"));
+        }
+        if let Kind::Fill(_, start, len) = kind {
+            let meets = |job: &Job| {
+                let Kind::Fill(_, other, others) = job.kind else { return false };
+                let (a, b) = (start.as_ptr().addr(), other.as_ptr().addr());
+                a < b + others && b < a + len
+            };
+            if self.under_way.iter().chain(&self.queued).any(meets) {
+                self.faults.push("memory was given away while the ring could write to it".to_owned());
+            }
         }
         self.queued.push(Job { tag, kind });
     }

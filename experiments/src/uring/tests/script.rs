@@ -63,7 +63,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<bool>().prop_map(Step::EndsEarly),
         1 => (1..9_usize).prop_map(Step::Completions),
         3 => (who.clone(), any::<bool>()).prop_map(|(who, on)| Step::Receive(who, on)),
-        1 => (who.clone(), 0..40_000_usize).prop_map(|(who, n)| Step::Want(who, n)),
+        2 => (who.clone(), 0..40_000_usize).prop_map(|(who, n)| Step::Want(who, n)),
         4 => (who.clone(), prop::collection::vec(1..3000_usize, 0..4), any::<bool>())
             .prop_map(|(who, pieces, token)| Step::Send(who, pieces, token)),
         1 => who.clone().prop_map(Step::Shutdown),
@@ -114,8 +114,8 @@ struct Audit {
 }
 
 /// Runs a script, and then brings everything to its end.
-pub(super) fn run(steps: &[Step]) -> Result<(), String> {
-    let mut audit = begin()?;
+pub(super) fn run(steps: &[Step], memory: usize) -> Result<(), String> {
+    let mut audit = begin(memory)?;
     for step in steps {
         audit.step(step)?;
     }
@@ -124,7 +124,7 @@ pub(super) fn run(steps: &[Step]) -> Result<(), String> {
 
 /// Detaches a connection whose operations the ring does not end. Answers how long the driver would have slept.
 pub(super) fn detach_in_vain() -> Result<Duration, String> {
-    let mut audit = begin()?;
+    let mut audit = begin(256 << 10)?;
     audit.step(&Step::Arrive(0, 100))?;
     audit.turn(usize::MAX)?;
     audit.driver.ring.obedience = Obedience::Never;
@@ -141,12 +141,13 @@ pub(super) fn detach_in_vain() -> Result<Duration, String> {
     Ok(slept)
 }
 
-fn begin() -> Result<Audit, String> {
+fn begin(memory: usize) -> Result<Audit, String> {
     let options = UringOptions {
-        memory: 256 << 10,
+        memory,
         buffers: 3,
         buffer_size: 4096,
         lend_from: Some(2000),
+        fill_from: Some(3000),
         ..UringOptions::default()
     };
     let driver = Uring::with_ring(Played::new(), options).map_err(|error| error.to_string())?;
