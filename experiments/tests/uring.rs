@@ -76,6 +76,34 @@ fn the_descriptor_becomes_readable() {
     until(&mut driver, |event| matches!(event, Event::Received(..)));
 }
 
+/// A large message is received into its block, each part behind the one before; what follows comes as usual.
+#[test]
+fn a_large_message_is_received_in_place() {
+    const LEN: usize = 256 << 10;
+    let mut driver = driver(options());
+    let (key, mut peer) = attach(&mut driver, 0);
+    for round in 1..=3 {
+        peer.write_all(b"head").unwrap();
+        until(&mut driver, |event| matches!(event, Event::Received(_, segment) if *segment == *b"head"));
+        driver.want(key, LEN);
+        let message: Vec<u8> = (0..LEN).map(|at| (at % 251).to_le_bytes()[0]).collect();
+        let (mut parts, mut sender) = (Vec::new(), peer.try_clone().unwrap());
+        let expected = message.clone();
+        let writer = std::thread::spawn(move || sender.write_all(&message).unwrap());
+        until(&mut driver, |event| {
+            let Event::Received(_, segment) = event else { panic!("{event:?}") };
+            parts.push(segment);
+            parts.iter().map(|part| part.len()).sum::<usize>() == LEN
+        });
+        writer.join().unwrap();
+        for pair in parts.windows(2) {
+            assert_eq!(pair[0].as_ptr().addr() + pair[0].len(), pair[1].as_ptr().addr(), "another block");
+        }
+        assert!(parts.iter().flat_map(|part| part.iter()).eq(&expected));
+        assert!(driver.statistics().fills >= round, "{:?}", driver.statistics());
+    }
+}
+
 /// Completions that do not fit into their queue are not lost, and operations that ended by that are armed again.
 #[test]
 fn completions_that_do_not_fit_are_not_lost() {

@@ -151,6 +151,9 @@ pub(super) struct Entry {
     pub(super) block: Option<Box<Tail>>,
     /// The block is received into directly.
     pub(super) fills: bool,
+    /// So many receives are to bring one buffer and no more: messages were large lately, and the rest of the next one
+    /// shall find its block.
+    pub(super) careful: u8,
     pub(super) peer: Option<Box<Address>>,
 }
 
@@ -184,6 +187,7 @@ impl Entry {
             wanted: 0,
             block: None,
             fills: false,
+            careful: 0,
             peer,
         }
     }

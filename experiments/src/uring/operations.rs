@@ -102,6 +102,7 @@ impl<R: Ring> Uring<R> {
         let own = Tag::new(Class::Incoming, id);
         let (operation, tag) = match step {
             Incoming::Armed(What::Accept) => (Operation::Accept(fd), own),
+            Incoming::Armed(What::Receive) if entry.careful > 0 => (Operation::ReceiveOnce(fd), own),
             Incoming::Armed(What::Receive) => (Operation::Receive(fd), own),
             Incoming::Armed(What::Fill) => {
                 let Some(block) = entry.block.as_mut() else { return Ok(()) };

@@ -22,6 +22,8 @@ use super::tag::Id;
 const LITTLE: usize = 16 << 10;
 /// What a block may cost the pool, however small it is: memory for others of its size is set aside with it.
 const BLOCK_COSTS: usize = 256 << 10;
+/// Receives after a large message that bring one buffer each.
+const CAREFUL: u8 = 4;
 /// The largest block for one message; a larger message comes in several such pieces.
 const LARGEST: usize = 1 << 20;
 
@@ -97,6 +99,9 @@ impl<R: Ring> Uring<R> {
             _ => None,
         };
         if let Some(segment) = segment {
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.careful = entry.careful.saturating_sub(1);
+            }
             return self.arrived(id, segment, false);
         }
         self.nothing_received(id, completion.result)
@@ -125,12 +130,14 @@ impl<R: Ring> Uring<R> {
     /// others: what peers announce and do not send must not keep them from receiving.
     pub(super) fn fill_if_large(&mut self, id: Id) {
         let Some(least) = self.options.fill_from else { return };
+        if self.entries.get(id).is_none_or(|entry| entry.wanted < least.max(1)) {
+            return;
+        }
         let used = self.pool_in_use();
         let most = self.options.memory / 2;
         let Some(entry) = self.entries.get_mut(id) else { return };
         let size = entry.wanted.min(LARGEST);
-        if entry.wanted < least.max(1)
-            || used + size.max(BLOCK_COSTS) > most
+        if used + size.max(BLOCK_COSTS) > most
             || entry.block.is_some()
             || entry.ended
             || !entry.tells()
@@ -140,6 +147,7 @@ impl<R: Ring> Uring<R> {
         }
         let block = self.pool.allocate(size).ok();
         entry.fills = block.is_some();
+        entry.careful = CAREFUL;
         entry.block = block.map(Box::new);
         self.mark_stale(id);
     }

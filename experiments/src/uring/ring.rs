@@ -21,6 +21,8 @@ pub enum Operation<'a> {
     Accept(BorrowedFd<'a>),
     /// Receives again and again, each time into one of the provided buffers.
     Receive(BorrowedFd<'a>),
+    /// Receives once, into one of the provided buffers.
+    ReceiveOnce(BorrowedFd<'a>),
     /// Receives once, into so many bytes of its own. The result is the number of bytes, 0 at the end of the stream.
     Fill(BorrowedFd<'a>, NonNull<u8>, usize),
     /// Sends the front of a chain, at most [`MOST_PIECES`] pieces of it. The result is the number of bytes taken, which

@@ -129,6 +129,11 @@ impl KernelRing {
                 opcode::AcceptMulti::new(raw(fd)).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK).build()
             }
             Operation::Receive(fd) => receive(raw(fd), self.limit),
+            Operation::ReceiveOnce(fd) => {
+                // KERNEL: a length of 0 is that of the buffer.
+                let entry = opcode::Recv::new(raw(fd), ptr::null_mut(), 0).buf_group(GROUP).build();
+                entry.flags(Flags::BUFFER_SELECT)
+            }
             Operation::Fill(fd, start, len) => {
                 let len = u32::try_from(len.min(MOST_BYTES)).unwrap_or(u32::MAX);
                 opcode::Recv::new(raw(fd), start.as_ptr(), len).build()

@@ -75,6 +75,7 @@ type Pieces = Vec<(NonNull<u8>, usize)>;
 #[derive(Debug)]
 enum Kind {
     Receive(RawFd),
+    ReceiveOnce(RawFd),
     Fill(RawFd, NonNull<u8>, usize),
     Send(RawFd, Pieces, bool),
     Other,
@@ -141,7 +142,7 @@ impl Played {
 
     /// A socket comes into being. Its number must not be one that operations are under way for.
     pub(super) fn open(&mut self, fd: RawFd, room: usize) {
-        let uses = |job: &Job| matches!(job.kind, Kind::Receive(of) | Kind::Fill(of, ..) | Kind::Send(of, ..) if of == fd);
+        let uses = |job: &Job| matches!(job.kind, Kind::Receive(of) | Kind::ReceiveOnce(of) | Kind::Fill(of, ..) | Kind::Send(of, ..) if of == fd);
         if self.under_way.iter().chain(&self.queued).any(uses) {
             self.faults.push(format!("descriptor {fd} was closed while an operation was under way"));
         }
@@ -231,7 +232,7 @@ impl Played {
     /// Does what an operation can do now; gives it back unless it has ended.
     fn work(&mut self, job: Job) -> Option<Job> {
         match &job.kind {
-            Kind::Receive(fd) => {
+            Kind::Receive(fd) | Kind::ReceiveOnce(fd) => {
                 let fd = *fd;
                 self.receive(fd, job)
             }
@@ -321,7 +322,7 @@ impl Played {
                 return None;
             };
             let n = stream.take(start, len);
-            let more = !self.ends_early;
+            let more = !self.ends_early && !matches!(job.kind, Kind::ReceiveOnce(_));
             let result = i32::try_from(n).unwrap_or(i32::MAX);
             self.done.push_back(Completion::new(job.tag, result, Some(number), more));
             if !more {
@@ -349,6 +350,7 @@ unsafe impl Ring for Played {
         };
         let kind = match operation {
             Operation::Receive(fd) => Kind::Receive(fd.as_raw_fd()),
+            Operation::ReceiveOnce(fd) => Kind::ReceiveOnce(fd.as_raw_fd()),
             Operation::Fill(fd, start, len) => Kind::Fill(fd.as_raw_fd(), start, len),
             Operation::Send(fd, chain) => Kind::Send(fd.as_raw_fd(), pieces(chain), false),
             Operation::Lend(fd, chain) => Kind::Send(fd.as_raw_fd(), pieces(chain), true),
