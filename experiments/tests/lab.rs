@@ -182,7 +182,9 @@ fn a_run_without_transports_measures_the_floor() {
         // A receive and a send for each batch of requests, so 2 at depth 1, and a share of a wait.
         let (depth, calls) =
             (row["shape"]["depth"].as_f64().unwrap(), row["syscalls_per_request"].as_f64().unwrap());
-        assert!(calls > 2.0 / depth && calls < 3.01, "{row}");
+        // More where a request does not fit into the buffer.
+        let most = if row["shape"]["size"].as_u64().unwrap() > 32 << 10 { f64::INFINITY } else { 3.01 };
+        assert!(calls > 2.0 / depth && calls < most, "{row}");
         assert!(row["server_cpu_ns_per_request"].as_f64().unwrap() > 0.0, "{row}");
     }
     let text = String::from_utf8(output.stdout).unwrap();
