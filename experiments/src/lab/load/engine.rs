@@ -53,6 +53,7 @@ pub(crate) struct Load {
     /// Connections are sessions in shared memory; those with news.
     shared: bool,
     news: Vec<Ready>,
+    #[cfg_attr(not(feature = "shm"), expect(dead_code, reason = "only shared memory is polled"))]
     looks: u32,
     clock: Instant,
     /// Connections with room for a request, in the order of their turns (open loop).
