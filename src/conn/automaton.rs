@@ -23,7 +23,7 @@
 //!
 //! | hold | begins | ends | the handler meanwhile |
 //! |---|---|---|---|
-//! | congestion | unsent bytes exceed the high-water mark | they are at the low one, or below | gets no bytes and no end |
+//! | congestion | unsent bytes exceed the high-water mark | they are at the low one, or below | gets no bytes and no end; one that *reads on* is called as ever, and holds nothing |
 //! | pause | the application asks for it | it asks for the opposite | gets no bytes and no end |
 //! | memory | the loop is over its budget, and this connection holds much of it | the loop is well below it | is called as ever |
 //! | unread | a call leaves more bytes unread than the high-water mark, and does not want more | one leaves as many as the low mark or fewer, or wants more | is called as ever |
@@ -33,7 +33,9 @@
 //! ended in our direction, and closed when the peer has ended its own.
 //!
 //! **Congestion.** When it is over, the handler is told that it may write again, and then is given the bytes that came
-//! meanwhile. So a peer that never reads costs the marks' worth of memory.
+//! meanwhile. So a peer that never reads costs the marks' worth of memory. A handler whose output does not come from its
+//! input (a caller's, a stream's) reads on: two of them before each other, each of which reads only while it can write,
+//! would wait for each other for ever.
 //!
 //! **Unread bytes.** A handler that leaves bytes where they are, for whatever reason, costs the marks' worth of memory
 //! too. A large message is not kept from becoming whole: whoever waits for the rest of it wants more, and how large a
@@ -127,6 +129,10 @@ pub enum Hold {
 /// Holds during which the handler gets no bytes and no end.
 const SILENT: u8 = Hold::Congestion as u8 | Hold::Pause as u8;
 
+const fn heeded(reads_on: bool) -> u8 {
+    if reads_on { !(Hold::Congestion as u8) } else { u8::MAX }
+}
+
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Automaton {
@@ -135,6 +141,8 @@ pub struct Automaton {
     unsent: usize,
     /// What holds receiving: bits of [`Hold`].
     holds: u8,
+    /// The holds that matter to the handler: all, or all but congestion.
+    heeded: u8,
     /// The handler is to be told that it may write again.
     relieved: bool,
     /// The handler is to be given bytes that wait.
@@ -147,14 +155,15 @@ pub struct Automaton {
 }
 
 impl Automaton {
-    /// A connection that has just been established.
+    /// A connection that has just been established, with a handler that reads on while it is congested, or does not.
     #[must_use]
-    pub fn new(marks: Marks) -> Self {
+    pub fn new(marks: Marks, reads_on: bool) -> Self {
         Self {
             marks,
             phase: Phase::Open,
             unsent: 0,
             holds: 0,
+            heeded: heeded(reads_on),
             relieved: false,
             owed: false,
             eof: false,
@@ -185,10 +194,16 @@ impl Automaton {
     #[inline]
     #[must_use]
     pub fn may_call(&self) -> bool {
-        self.phase == Phase::Open && self.holds & SILENT == 0
+        self.phase == Phase::Open && self.holds & self.heeded & SILENT == 0
     }
 
-    /// Whether something holds receiving.
+    /// Whether nothing holds receiving.
+    #[inline]
+    fn is_free(&self) -> bool {
+        self.holds & self.heeded == 0
+    }
+
+    /// Whether something holds receiving, or would if the handler did not read on.
     #[inline]
     #[must_use]
     pub fn is_held(&self, by: Hold) -> bool {
@@ -241,7 +256,7 @@ impl Automaton {
     #[must_use]
     pub fn received(&mut self) -> Arrival {
         match self.phase {
-            Phase::Open if self.holds & SILENT == 0 && !self.relieved => Arrival::Handle,
+            Phase::Open if self.holds & self.heeded & SILENT == 0 && !self.relieved => Arrival::Handle,
             Phase::Open => {
                 self.owed = true;
                 Arrival::Keep
@@ -253,9 +268,10 @@ impl Automaton {
     /// Something begins to hold receiving.
     #[must_use]
     pub fn hold(&mut self, by: Hold) -> Act {
-        let free = self.holds == 0;
+        let free = self.is_free();
         self.holds |= by as u8;
-        Act { receive: (free && self.phase == Phase::Open).then_some(false), ..Act::default() }
+        let begins = free && !self.is_free() && self.phase == Phase::Open;
+        Act { receive: begins.then_some(false), ..Act::default() }
     }
 
     /// Something holds receiving no longer.
@@ -264,13 +280,15 @@ impl Automaton {
         if !self.is_held(by) {
             return Act::default();
         }
+        let free = self.is_free();
         self.holds &= !(by as u8);
         if self.phase != Phase::Open {
             return Act::default();
         }
-        self.owed |= by as u8 & SILENT != 0;
+        self.owed |= by as u8 & self.heeded & SILENT != 0;
         self.relieved |= by == Hold::Congestion;
-        Act { receive: (self.holds == 0).then_some(true), call: self.may_call(), ..Act::default() }
+        let ends = !free && self.is_free();
+        Act { receive: ends.then_some(true), call: self.may_call(), ..Act::default() }
     }
 
     /// A call of the handler has left bytes unread, and wants more, or does not.
@@ -285,11 +303,16 @@ impl Automaton {
         }
     }
 
-    /// Another handler takes the place of the present one.
-    pub fn renew(&mut self) {
+    /// Another handler takes the place of the present one, and reads on while it is congested, or does not.
+    #[must_use]
+    pub fn renew(&mut self, reads_on: bool) -> Act {
+        let free = self.is_free();
+        self.heeded = heeded(reads_on);
         self.relieved = false;
         self.eof_told = false;
         self.owed = true;
+        let changes = free != self.is_free() && self.phase == Phase::Open;
+        Act { receive: changes.then_some(!free), ..Act::default() }
     }
 
     /// Our direction is to end behind what is queued; receiving goes on.

@@ -111,7 +111,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(handler: Box<dyn Handler>, peer: Address, marks: Marks) -> Self {
         Self {
-            automaton: Automaton::new(marks),
+            automaton: Automaton::new(marks, handler.reads_on()),
             input: Chain::new(),
             handler: Some(handler),
             peer: Box::new(peer),

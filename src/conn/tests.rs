@@ -19,8 +19,8 @@ enum Happening {
     Release(Hold),
     /// A call leaves so many bytes unread, and wants more or not.
     Left(usize, bool),
-    /// Another handler takes over.
-    Renew,
+    /// Another handler takes over, and reads on or not.
+    Renew(bool),
     /// Our direction is to end.
     ShutDown,
     Finish,
@@ -35,7 +35,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => other().prop_map(Happening::Hold),
         2 => other().prop_map(Release),
         3 => (prop_oneof![0..=20_usize, 0..=500_usize], any::<bool>()).prop_map(|(n, more)| Left(n, more)),
-        1 => Just(Renew),
+        1 => any::<bool>().prop_map(Renew),
         1 => Just(ShutDown),
         4 => Just(Received),
         1 => Just(Ended),
@@ -51,6 +51,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 #[derive(Debug)]
 struct Expected {
     marks: Marks,
+    reads_on: bool,
     phase: Phase,
     unsent: usize,
     congested: bool,
@@ -68,9 +69,10 @@ struct Expected {
 }
 
 impl Expected {
-    fn new(marks: Marks) -> Self {
+    fn new(marks: Marks, reads_on: bool) -> Self {
         Self {
             marks,
+            reads_on,
             phase: Phase::Open,
             unsent: 0,
             congested: false,
@@ -134,10 +136,11 @@ impl Expected {
                 automaton.hold(by)
             }
             Happening::Release(by) => {
+                let free = self.is_free();
                 let was = std::mem::take(self.held(by));
                 let act = automaton.release(by);
                 let open = self.phase == Phase::Open;
-                assert_eq!(act.receive, (was && open && self.is_free()).then_some(true));
+                assert_eq!(act.receive, (was && open && !free && self.is_free()).then_some(true));
                 act
             }
             Happening::Left(unread, more) if self.phase == Phase::Open => {
@@ -148,10 +151,18 @@ impl Expected {
                 assert_eq!((act.receive, act.close), (changed, false), "unread bytes hold, or let go");
                 act
             }
-            Happening::Renew if self.phase == Phase::Open => {
+            Happening::Renew(reads_on) if self.phase == Phase::Open => {
                 (self.eof_told, self.reliefs_due) = (0, 0);
-                automaton.renew();
-                Act { call: automaton.may_call(), ..Act::default() }
+                let free = self.is_free();
+                self.reads_on = reads_on;
+                let act = automaton.renew(reads_on);
+                let changed = (free != self.is_free()).then_some(!free);
+                assert_eq!(
+                    (act.receive, act.call),
+                    (changed, false),
+                    "the new handler's way of reading holds"
+                );
+                Act { call: automaton.may_call(), ..act }
             }
             Happening::ShutDown => automaton.shut_down(),
             Happening::Finish => automaton.finish(),
@@ -175,11 +186,11 @@ impl Expected {
     }
 
     fn is_free(&self) -> bool {
-        !self.congested && !self.paused && !self.memory && !self.unread
+        (self.reads_on || !self.congested) && !self.paused && !self.memory && !self.unread
     }
 
     fn arrive(&mut self, arrival: Arrival) {
-        let silent = self.congested || self.paused || self.reliefs_due > 0;
+        let silent = (self.congested && !self.reads_on) || self.paused || self.reliefs_due > 0;
         let expected = match (self.phase, silent) {
             (Phase::Open, true) => Arrival::Keep,
             (Phase::Open, false) => Arrival::Handle,
@@ -237,7 +248,7 @@ impl Expected {
         assert_eq!(automaton.unsent(), self.unsent);
         assert!(self.eof_told <= 1 && self.closes <= 1 && self.shutdowns <= 1, "{self:?}");
         let open = self.phase == Phase::Open;
-        assert_eq!(automaton.may_call(), open && !self.congested && !self.paused);
+        assert_eq!(automaton.may_call(), open && (self.reads_on || !self.congested) && !self.paused);
         match self.phase {
             Phase::Open => {
                 assert_eq!(self.receiving, self.is_free(), "open: received from unless held");
@@ -284,11 +295,12 @@ mod prop {
         fn every_order_of_events_is_answered_as_documented(
             low in 0..200_usize,
             above in 0..200_usize,
+            reads_on in any::<bool>(),
             happenings in vec(happening(), 0..60),
         ) {
             let marks = Marks { low, high: low + above };
-            let mut automaton = Automaton::new(marks);
-            let mut expected = Expected::new(marks);
+            let mut automaton = Automaton::new(marks, reads_on);
+            let mut expected = Expected::new(marks, reads_on);
             for happening in happenings {
                 if let Some(act) = expected.play(&mut automaton, happening) {
                     expected.carry_out(&mut automaton, act);
@@ -300,11 +312,12 @@ mod prop {
         /// A connection whose peer reads and ends gets to its end, whatever has happened before.
         #[test]
         fn a_connection_that_finishes_is_closed(
+            reads_on in any::<bool>(),
             happenings in vec(happening(), 0..40),
         ) {
             let marks = Marks { low: 64, high: 256 };
-            let mut automaton = Automaton::new(marks);
-            let mut expected = Expected::new(marks);
+            let mut automaton = Automaton::new(marks, reads_on);
+            let mut expected = Expected::new(marks, reads_on);
             let ending = [Happening::Finish, Happening::Sent(255), Happening::Ended, Happening::Closed];
             for happening in happenings.into_iter().chain(ending) {
                 if let Some(act) = expected.play(&mut automaton, happening) {
@@ -319,7 +332,7 @@ mod prop {
 /// After the end nothing is answered any more.
 #[test]
 fn a_closed_connection_does_nothing() {
-    let mut automaton = Automaton::new(Marks::default());
+    let mut automaton = Automaton::new(Marks::default(), false);
     assert!(automaton.close().close);
     automaton.closed();
     assert_eq!(automaton.close(), Act::default());
@@ -332,7 +345,7 @@ fn a_closed_connection_does_nothing() {
 /// The end that is seen during a congestion is told when it is over, after the bytes that came meanwhile.
 #[test]
 fn an_end_during_a_congestion_is_told_after_it() {
-    let mut automaton = Automaton::new(Marks { low: 1, high: 10 });
+    let mut automaton = Automaton::new(Marks { low: 1, high: 10 }, false);
     assert_eq!(automaton.queued(11).receive, Some(false));
     assert_eq!(automaton.received(), Arrival::Keep);
     assert_eq!(automaton.ended(), Act::default());

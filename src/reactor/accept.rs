@@ -186,7 +186,9 @@ impl<D: Driver> Reactor<D> {
         let Some(connection) = self.slots.connection(key) else { return };
         if !received.is_empty() {
             connection.input = received;
-            connection.automaton.renew();
+            let reads_on = connection.handler.as_ref().is_some_and(|handler| handler.reads_on());
+            let act = connection.automaton.renew(reads_on);
+            debug_assert!(act.is_nothing(), "the handler is the one that the connection began with");
             self.relieved.push(key);
         }
         let bytes = unsent.len();

@@ -35,9 +35,19 @@ impl From<Natural> for CloseReason {
     }
 }
 
+/// What a call is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// The bytes that are there to be read: what it leaves, it has seen, and what it wants counts.
+    Bytes,
+    /// Something else. If it leaves the bytes alone and wants none, then what was wanted before still is.
+    Other,
+}
+
 /// A call of a handler that has come back.
 struct Called {
     natural: Natural,
+    about: About,
     /// What the handler wants, if it is not to go on.
     flow: Result<Option<Box<Flow>>, Box<dyn Any + Send>>,
     /// The bytes that were there to be read.
@@ -49,17 +59,17 @@ struct Called {
 
 impl<D: Driver> Reactor<D> {
     pub(super) fn call_open(&mut self, key: Key) {
-        self.call(key, Natural::Finished, |handler, io| handler.open(io));
+        self.call(key, Natural::Finished, About::Bytes, |handler, io| handler.open(io));
     }
 
     #[inline]
     pub(super) fn call_data(&mut self, key: Key) {
-        self.call(key, Natural::Finished, |handler, io| handler.data(io));
+        self.call(key, Natural::Finished, About::Bytes, |handler, io| handler.data(io));
     }
 
     pub(super) fn call_woken(&mut self, key: Key) {
         let finished = self.natural_end(key);
-        self.call(key, finished, |handler, io| handler.woken(io));
+        self.call(key, finished, About::Other, |handler, io| handler.woken(io));
     }
 
     /// Why a handler would end that has been told of the peer's end, or of the server's, and has put its own off.
@@ -76,7 +86,7 @@ impl<D: Driver> Reactor<D> {
         if let Some(connection) = self.slots.connection(key) {
             connection.drained = true;
         }
-        self.call(key, Natural::Stopped, |handler, io| handler.drain(io));
+        self.call(key, Natural::Stopped, About::Other, |handler, io| handler.drain(io));
     }
 
     /// Calls each handler again whose congestion was over at once. Once a turn, so that other connections have theirs.
@@ -102,7 +112,7 @@ impl<D: Driver> Reactor<D> {
         let relieved = self.slots.connection(key).is_some_and(|it| it.automaton.take_relief());
         if relieved {
             let finished = self.natural_end(key);
-            self.call(key, finished, |handler, io| handler.writable(io));
+            self.call(key, finished, About::Other, |handler, io| handler.writable(io));
         }
         let owed =
             self.slots.connection(key).is_some_and(|it| it.automaton.take_owed() && !it.input.is_empty());
@@ -110,7 +120,7 @@ impl<D: Driver> Reactor<D> {
             self.call_data(key);
         }
         if self.slots.connection(key).is_some_and(|it| it.automaton.take_eof()) {
-            self.call(key, Natural::PeerEnded, |handler, io| handler.eof(io));
+            self.call(key, Natural::PeerEnded, About::Bytes, |handler, io| handler.eof(io));
         }
         // A handler that has taken over while the loop drains has yet to learn of it.
         if self.stopping != Level::Run && self.slots.connection(key).is_some_and(|it| !it.drained) {
@@ -126,6 +136,7 @@ impl<D: Driver> Reactor<D> {
         &mut self,
         key: Key,
         natural: Natural,
+        about: About,
         which: impl FnOnce(&mut dyn Handler, &mut Io<'_>) -> Flow,
     ) {
         let Some(connection) = self.slots.connection(key) else { return };
@@ -172,7 +183,7 @@ impl<D: Driver> Reactor<D> {
         }
         let goes_on = matches!(flow, Ok(None)) & pause.is_none() & !shut & (wanted == 0);
         if !(goes_on & connection.input.is_empty() & !connection.has_begun()) {
-            return self.called(key, Called { natural, flow, waiting, wanted, pause, shut });
+            return self.called(key, Called { natural, about, flow, waiting, wanted, pause, shut });
         }
         let Some(run) = self.writer.run() else {
             self.send_written(key, 0);
@@ -195,14 +206,16 @@ impl<D: Driver> Reactor<D> {
     /// What follows from a call that was not a usual one.
     #[inline(never)]
     fn called(&mut self, key: Key, called: Called) {
-        let Called { natural, flow, waiting, wanted, pause, shut } = called;
+        let Called { natural, about, flow, waiting, wanted, pause, shut } = called;
         let Some(connection) = self.slots.connection(key) else { return };
         if connection.holds_scarce {
             connection.holds_scarce = false;
             connection.input.replace_last(|last| kept(last, self.driver.pool()));
         }
+        let consumed = connection.input.len() < waiting;
+        let as_before = (about == About::Other) & (wanted == 0) & !consumed;
         // A block that a large message is being received into is kept, however little of it is filled yet.
-        if wanted >= LARGE && connection.expects > 0 {
+        if (wanted >= LARGE) | as_before && connection.expects > 0 {
             connection.input.compact_all_but_last();
         } else {
             connection.input.compact();
@@ -211,7 +224,6 @@ impl<D: Driver> Reactor<D> {
         let much = (unread > self.options.unread_marks.high) | connection.automaton.is_held(Hold::Unread);
         let large = (wanted >= LARGE) | (connection.expects > 0);
         let reading = connection.has_begun_reading();
-        let consumed = unread < waiting;
         let next = match flow.map(|flow| flow.map(|flow| *flow)) {
             Ok(Some(Flow::Abort(error))) => return self.give_up(key, CloseReason::Aborted(error)),
             Ok(next) => next,
@@ -227,7 +239,7 @@ impl<D: Driver> Reactor<D> {
             self.guard(|_| drop(next));
             return;
         }
-        if large {
+        if large & !as_before {
             self.expect(key, wanted);
         } else if wanted > 0 {
             self.driver.want(key, wanted);
@@ -235,7 +247,7 @@ impl<D: Driver> Reactor<D> {
         if let Some(pause) = pause {
             self.set_pause(key, pause);
         }
-        if much {
+        if much & !as_before {
             self.mind_unread(key, unread, wanted > 0);
         }
         if reading {
@@ -330,10 +342,11 @@ impl<D: Driver> Reactor<D> {
         }
         while let Some(successor) = self.successor.take() {
             let Some(connection) = self.slots.connection(key) else { break };
-            connection.automaton.renew();
+            let act = connection.automaton.renew(successor.reads_on());
             connection.drained = false;
             let former = connection.handler.replace(successor);
             self.guard(|_| drop(former));
+            self.carry_out_later(key, act);
             self.call_open(key);
         }
         self.succeeding = false;

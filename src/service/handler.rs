@@ -104,6 +104,14 @@ pub trait Handler: 'static {
         Flow::CloseWhenSent
     }
 
+    /// Whether bytes are received, and handed to this handler, also while the connection is
+    /// [congested](Io::is_congested). For handlers whose output does not come from their input, like a caller's: it and a
+    /// server that each read only while they can write would wait for each other for ever. What such a handler does with
+    /// the bytes must not make it write more. Asked when the handler gets the connection; must not panic.
+    fn reads_on(&self) -> bool {
+        false
+    }
+
     /// How many bytes received this handler keeps, beside those it has left in the input. Asked when the loop is over
     /// its memory budget, to find the largest holders; must not panic.
     fn held(&self) -> usize {

@@ -135,6 +135,10 @@ impl Streaming {
 }
 
 impl Handler for Streaming {
+    fn reads_on(&self) -> bool {
+        true
+    }
+
     fn data(&mut self, io: &mut Io<'_>) -> Flow {
         let bytes = std::mem::take(io.input());
         if self.end.arrived(bytes, io.wakes) == Receiving::Pause {

@@ -79,6 +79,25 @@ fn address_of(server: &Server) -> linkpoll::net::Address {
     server.address().clone()
 }
 
+/// A caller reads while it cannot write, and goes on to want the rest of a large reply whatever else it is called for: it
+/// and a server that reads only while it can write do not wait for each other.
+#[test]
+fn large_calls_at_once_do_not_wait_for_each_other() {
+    for address in addresses("large") {
+        let server = Server::builder().loops(1).bind(&address, echo).expect("a server");
+        let own = loops();
+        let options = ClientOptions::default();
+        let client = Client::dial(&own.dialer(), [address_of(&server)], Frame::default(), options);
+        let client = client.wait().expect("somebody listens");
+        let request = |n: u8| vec![n; (5 << 20) + usize::from(n)];
+        let calls: Vec<_> = (0..8).map(|n| client.call(chain(&request(n)))).collect();
+        for (n, call) in (0..).zip(calls) {
+            let reply = call.wait_for(PATIENCE).expect("a reply");
+            assert!(bytes(&reply) == request(n));
+        }
+    }
+}
+
 /// Where the protocol has tags, replies in any order find their calls; the same tag twice is a reply to no call.
 #[test]
 fn replies_out_of_order_find_their_calls() {

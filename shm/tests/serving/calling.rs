@@ -95,5 +95,5 @@ fn many_calls_are_answered_in_order() {
 
 #[test]
 fn messages_larger_than_the_ring_come_through() {
-    exchange("large", Spin::Once, &[100_000, 1_000_000, 3_000_000, 1, 500_000], 1);
+    exchange("large", Spin::Once, &[100_000, 1_000_000, 3_000_000, 1, 500_000], 5);
 }

@@ -108,6 +108,10 @@ impl<C: Codec> Handler for Calls<C>
 where
     C::Tag: CallTag,
 {
+    fn reads_on(&self) -> bool {
+        true
+    }
+
     fn woken(&mut self, io: &mut Io<'_>) -> Flow {
         self.line.queue.take(&mut self.inbox);
         self.write_all(io);
