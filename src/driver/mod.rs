@@ -65,8 +65,8 @@ pub struct Caps {
     pub must_poll: bool,
     /// A connection can end its sending direction and still receive.
     pub half_close: bool,
-    /// So many bytes to be sent are best written into memory from [`alloc_send`](Driver::alloc_send): what handlers write
-    /// or reserve at once goes there. `None`: the transport has no preference.
+    /// So many bytes to be sent are best written into memory from [`alloc_send`](Driver::alloc_send): what handlers
+    /// reserve at once goes there, and what they write where the writer's present block has no room for it. `None`: the transport has no preference.
     pub send_memory_from: Option<usize>,
 }
 

@@ -4,7 +4,7 @@
 //! segment, so many messages written one after another share one reference count. Once everything cut from a block
 //! has been sent and dropped, the writer starts over at its beginning, which is still in the processor's cache.
 //!
-//! On a loop whose transport has a preference, many bytes are written into memory of the transport's instead (`port.rs`);
+//! On a loop whose transport has a preference, many bytes go into memory of the transport's instead (`port.rs`);
 //! the pool's block is kept meanwhile, and is the current one again when the call is over.
 
 mod buf_mut;
@@ -71,8 +71,8 @@ impl SegmentWriter {
         }
     }
 
-    /// As [`new`](Self::new); but `many` bytes or more that are written or reserved at once go into memory that is lent
-    /// through the [`port`](Self::port), while any is.
+    /// As [`new`](Self::new); but `many` bytes or more that are reserved at once, or written where the present block has no
+    /// room for them, go into memory that is lent through the [`port`](Self::port), while any is.
     #[must_use]
     pub(crate) fn with_port(pool: BlockPool, many: usize) -> Self {
         Self { many, port: Some(Rc::default()), ..Self::new(pool) }
@@ -105,9 +105,8 @@ impl SegmentWriter {
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.start_over();
-        let many = self.many;
         let spare = self.spare();
-        if bytes.len() > spare.len() || bytes.len() >= many {
+        if bytes.len() > spare.len() {
             return self.write_over(bytes);
         }
         spare[..bytes.len()].copy_from_slice(bytes);
@@ -115,7 +114,7 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Copies bytes in that need another block, or should have one.
+    /// Copies bytes in that need another block.
     #[cold]
     fn write_over(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         let mut away =

@@ -136,7 +136,10 @@ mod tests {
             reserved.write(&[3; FROM]);
             reserved.commit(FROM).unwrap();
             writer.write(&[4; 20]).unwrap();
-            writer.write(&[5; 3 * FROM]).unwrap();
+            writer.reserve(3 * FROM).unwrap().write(&[0; 3 * FROM]);
+            let mut reserved = writer.reserve(3 * FROM).unwrap();
+            reserved.write(&[5; 3 * FROM]);
+            reserved.commit(3 * FROM).unwrap();
         });
         writer.come_home();
         writer.write(&[6; 2 * FROM]).unwrap();
@@ -172,7 +175,11 @@ mod tests {
         let mut writer = writer();
         let mut source = Counting { is_empty: true, ..Default::default() };
         let port = writer.port();
-        Port::lend(port.as_deref(), &mut source, || writer.write(&[1; FROM]).unwrap());
+        Port::lend(port.as_deref(), &mut source, || {
+            let mut reserved = writer.reserve(FROM).unwrap();
+            reserved.write(&[1; FROM]);
+            reserved.commit(FROM).unwrap();
+        });
         writer.come_home();
         assert_eq!(source.asked, [FROM]);
         assert_eq!(origins(&mut writer), [("pool", FROM)]);
