@@ -79,7 +79,7 @@ pub enum BothSocket<A, B> {
     Second(B),
 }
 
-/// Two drivers as one; see the [module's documentation](self).
+/// Two drivers as one.
 pub struct Both<A: Driver, B: Driver> {
     first: A,
     second: B,

@@ -11,7 +11,7 @@
 //! **Descriptors belong to the frame whose bytes they came with.** A frame with descriptors is sent by a call of its own,
 //! and a receive ends with the bytes of the send whose descriptors it answers (unix(7)); but bytes that were sent before
 //! may come along, and the frame may come in parts. So they belong to the frame in which the receive ended, and a frame
-//! must have just as many as it says. At most [`MOST_DESCRIPTORS`] ever wait: those of a frame of which a part is
+//! must have just as many as it says. At most `MOST_DESCRIPTORS` ever wait: those of a frame of which a part is
 //! missing, and those of the frame behind it.
 
 mod control;
