@@ -5,6 +5,9 @@ use std::io;
 
 use crate::load::LoadError;
 
+/// What fails when nobody reads what is printed.
+pub(crate) const STANDARD_OUTPUT: &str = "write to standard output";
+
 /// Why a command of `lab` failed.
 #[derive(Debug)]
 pub(crate) enum LabError {

@@ -15,7 +15,7 @@ use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv, send, setsockopt, sock
 use crate::address::Address;
 use crate::cli::{FloorArguments, Variant};
 use crate::control::{self, Stats, Syscalls};
-use crate::error::LabError;
+use crate::error::{LabError, STANDARD_OUTPUT};
 
 const BUFFER: usize = 64 << 10;
 
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &FloorArguments) -> Result<(), LabError> {
     crate::rlimit::raise()?;
     let (listener, bound) = arguments.listen.listen()?;
     control::answer(sample).map_err(LabError::system("start the control thread"))?;
-    control::announce(&bound).map_err(LabError::system("write to standard output"))?;
+    control::announce(&bound).map_err(LabError::system(STANDARD_OUTPUT))?;
     echo(&listener, matches!(bound, Address::Tcp(_)), arguments.variant).map_err(LabError::system("floor"))
 }
 

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             return match std::io::stdout().write_all(text.as_bytes()) {
                 // Help that nobody reads any more (a closed pipe) is no failure.
                 Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                    fail(&LabError::system("write to standard output")(error))
+                    fail(&LabError::system(error::STANDARD_OUTPUT)(error))
                 }
                 _ => ExitCode::SUCCESS,
             };
@@ -44,6 +44,12 @@ fn main() -> ExitCode {
     };
     match dispatch(command) {
         Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads any more (`lab doctor | head`): that is no failure.
+        Err(LabError::System { what, source })
+            if source.kind() == ErrorKind::BrokenPipe && what == error::STANDARD_OUTPUT =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => fail(&error),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use linkpoll_shm::handshake;
 
 use crate::cli::ShmstatArguments;
-use crate::error::LabError;
+use crate::error::{LabError, STANDARD_OUTPUT};
 
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,5 +18,5 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn run(arguments: &ShmstatArguments) -> Result<(), LabError> {
     let asked = handshake::ask_statistics(&arguments.path, PATIENCE);
     let text = asked.map_err(LabError::system(format!("ask {}", arguments.path.display())))?;
-    io::stdout().write_all(text.as_bytes()).map_err(LabError::system("write to standard output"))
+    io::stdout().write_all(text.as_bytes()).map_err(LabError::system(STANDARD_OUTPUT))
 }

@@ -236,20 +236,54 @@ pub(crate) struct FloorArguments {
 
 /// Reads the arguments, the program's name first.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
-    match Cli::try_parse_from(arguments) {
-        Ok(cli) => Invocation::Run(cli.command.unwrap_or(Command::Run(cli.run))),
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = arguments.get(1).and_then(|word| word.to_str());
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => {
+            let chosen = cli.command.unwrap_or(Command::Run(cli.run));
+            match contradiction(&chosen) {
+                Some(text) => Invocation::Refuse(one_line(text, command)),
+                None => Invocation::Run(chosen),
+            }
+        }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Invocation::Print(error.to_string())
         }
-        Err(error) => Invocation::Refuse(one_line(&error.to_string())),
+        Err(error) => Invocation::Refuse(one_line(&error.to_string(), command)),
     }
 }
 
-/// The first paragraph of clap's message as one line: the error itself, without tips and usage.
-fn one_line(message: &str) -> String {
+/// Arguments that cannot be meant together.
+#[cfg(feature = "shm")]
+fn contradiction(command: &Command) -> Option<&'static str> {
+    const PATH: &str = "shared memory connects through the path of a Unix socket, and a path contains `/`";
+    match command {
+        Command::Serve(serve) if serve.transport == Transport::Shm => {
+            matches!(serve.listen, Address::Tcp(_)).then_some(PATH)
+        }
+        Command::Load(load) if load.transport == Medium::Shm => match load.connect {
+            Address::Tcp(_) => Some(PATH),
+            Address::Unix(_) => {
+                (load.stalled > 0).then_some("peers that never read are sockets: not with `--transport shm`")
+            }
+        },
+        _ => None,
+    }
+}
+
+#[cfg(not(feature = "shm"))]
+fn contradiction(_: &Command) -> Option<&'static str> {
+    None
+}
+
+/// The first paragraph of clap's message as one line: the error itself, without tips and usage; then whose help to ask for.
+fn one_line(message: &str, command: Option<&str>) -> String {
+    use clap::CommandFactory as _;
     let paragraph = message.lines().map(str::trim).take_while(|line| !line.is_empty());
     let line = paragraph.collect::<Vec<_>>().join(" ");
-    format!("{} (try `lab --help`)", line.strip_prefix("error: ").unwrap_or(&line))
+    let known = command.filter(|name| Cli::command().find_subcommand(name).is_some());
+    let help = known.map_or("lab --help".into(), |name| format!("lab {name} --help"));
+    format!("{} (try `{help}`)", line.strip_prefix("error: ").unwrap_or(&line))
 }
 
 #[cfg(test)]
@@ -324,11 +358,20 @@ mod tests {
             ("serve --listen 127.0.0.1:1 --pool-slice 1ms", "--dispatch"),
             ("serve --listen 127.0.0.1:1 --stats 0s", "no time"),
             ("load --connect 127.0.0.1:1 --slow-every 0", "slow-every"),
+            #[cfg(feature = "shm")]
+            ("load --connect 127.0.0.1:1 --transport shm", "a path contains `/`"),
+            #[cfg(feature = "shm")]
+            ("serve --listen 127.0.0.1:1 --transport shm", "a path contains `/`"),
+            #[cfg(feature = "shm")]
+            ("load --connect ./s --transport shm --stalled 1", "never read"),
         ];
         for (line, culprit) in cases {
             let text = refusal(line);
             assert!(!text.contains('\n') && text.contains(culprit), "{line:?}: {text}");
-            assert!(text.ends_with("(try `lab --help`)"), "{line:?}: {text}");
+            let command = line.split(' ').next().filter(|word| ["run", "serve", "load"].contains(word));
+            let help =
+                command.map_or("(try `lab --help`)".into(), |name| format!("(try `lab {name} --help`)"));
+            assert!(text.ends_with(&help), "{line:?}: {text}");
         }
     }
 

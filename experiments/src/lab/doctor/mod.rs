@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::cli::DoctorArguments;
 use crate::environment::Environment;
-use crate::error::LabError;
+use crate::error::{LabError, STANDARD_OUTPUT};
 
 /// The outcome of one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<(), LabError> {
     } else {
         format!("{}\n\n{}", machine(&environment), table(&findings))
     };
-    writeln!(io::stdout(), "{text}").map_err(LabError::system("write to standard output"))
+    writeln!(io::stdout(), "{text}").map_err(LabError::system(STANDARD_OUTPUT))
 }
 
 fn examine() -> Vec<Finding> {

@@ -7,8 +7,8 @@ use indicatif::ProgressBar;
 
 use super::{Config, Phase};
 use crate::affinity;
-use crate::cli::{LoadArguments, Medium};
-use crate::error::LabError;
+use crate::cli::LoadArguments;
+use crate::error::{LabError, STANDARD_OUTPUT};
 use crate::rlimit;
 
 /// Drives a server and prints the report.
@@ -16,11 +16,6 @@ use crate::rlimit;
 /// # Errors
 /// Too few file descriptors, or whatever ends the load early.
 pub(crate) fn run(arguments: &LoadArguments) -> Result<(), LabError> {
-    if arguments.transport != Medium::Socket && arguments.stalled > 0 {
-        return Err(LabError::Unavailable(
-            "peers that never read are sockets: not with --transport shm".into(),
-        ));
-    }
     rlimit::ensure(u64::from(arguments.connections) + u64::from(arguments.stalled))?;
     // Hidden where standard error is no terminal.
     let bar = ProgressBar::new_spinner().with_message("connecting");
@@ -43,5 +38,5 @@ pub(crate) fn run(arguments: &LoadArguments) -> Result<(), LabError> {
     } else {
         report.to_string()
     };
-    writeln!(io::stdout(), "{text}").map_err(LabError::system("write to standard output"))
+    writeln!(io::stdout(), "{text}").map_err(LabError::system(STANDARD_OUTPUT))
 }

@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::affinity;
 use crate::cli::{RunArguments, Side};
 use crate::environment::Environment;
-use crate::error::LabError;
+use crate::error::{LabError, STANDARD_OUTPUT};
 use crate::rlimit;
 use measure::Window;
 use plan::Plan;
@@ -138,5 +138,5 @@ fn noise(row: &Row) -> Option<String> {
 }
 
 fn print(text: &str) -> Result<(), LabError> {
-    writeln!(io::stdout(), "{text}").map_err(LabError::system("write to standard output"))
+    writeln!(io::stdout(), "{text}").map_err(LabError::system(STANDARD_OUTPUT))
 }
