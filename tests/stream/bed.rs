@@ -61,6 +61,16 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until no more bytes are sent, for longer than a loop that could send some would take. One that is kept from running
+/// for so long is taken to be full too soon, which no test minds.
+pub(crate) fn until_full(sent: impl Fn() -> u64) {
+    until("the socket is full", || {
+        let before = sent();
+        thread::sleep(Duration::from_millis(50));
+        before > 0 && sent() == before
+    });
+}
+
 /// Bytes that tell when one is missing, doubled or misplaced.
 pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed | 1;

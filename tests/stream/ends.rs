@@ -8,7 +8,7 @@ use linkpoll::reactor::LoopOptions;
 use linkpoll::stream::{Ended, Options};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::bed::{Bed, pattern, until};
+use crate::bed::{Bed, pattern, until, until_full};
 
 fn why(error: &std::io::Error) -> Option<Ended> {
     error.get_ref().and_then(|it| it.downcast_ref()).copied()
@@ -141,7 +141,7 @@ fn a_reset_ends_every_wait() {
         (failed, write.wait_sent())
     });
     let metrics = bed.server.usage()[0].metrics.clone();
-    until("the socket is full", || metrics.pauses.get() > 0);
+    until_full(|| metrics.sent.get());
     reset(peer);
     let (failed, sent) = writer.join().expect("it ends");
     assert_eq!(failed.kind(), ErrorKind::ConnectionReset);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use linkpoll::stream::{Options, Stream};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 
-use crate::bed::{Bed, pattern, until};
+use crate::bed::{Bed, pattern, until, until_full};
 use crate::peer;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -141,7 +141,7 @@ fn a_task_learns_of_a_reset() {
     nix::sys::socket::setsockopt(&peer, nix::sys::socket::sockopt::Linger, &linger).expect("an option");
     let metrics = bed.server.usage()[0].metrics.clone();
     let resetting = std::thread::spawn(move || {
-        until("the socket is full", || metrics.pauses.get() > 0);
+        until_full(|| metrics.sent.get());
         drop(peer);
     });
     runtime().block_on(async {
