@@ -5,6 +5,8 @@
 //! or, where `LINKPOLL_MUTANT=<file>:<line>:<column>/<operation>=<Ordering>` names this very site, the weaker one.
 //! `cargo ordering-mutants` runs the models once to learn their sites, then once more for each weakening.
 //!
+//! The ledger names orderings, and performs no atomic operation: there is no ORDERING comment to look for here.
+//!
 //! loom runs all threads of a model on one operating-system thread, so thread-local state belongs to one model.
 #![expect(clippy::disallowed_types, reason = "the ledger stands outside of the models it watches")]
 

@@ -132,6 +132,7 @@ fn a_panic_in_a_pool_is_contained() {
     }
     assert_eq!((pool.metrics().panics, server.usage()[0].metrics.panics.get()), (2, 0));
     drop((client, server));
+    // ORDERING: SeqCst, here and below: counts that a test reads, no protocol; nothing is gained by arguing for less.
     assert_eq!(alive.load(Ordering::SeqCst), 0, "messages are left");
 }
 

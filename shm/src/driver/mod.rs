@@ -1,7 +1,7 @@
 //! Shared memory as a driver: the same handlers, services and streams as over TCP.
 //!
 //! ```text
-//!   wait   park every active session; sleep only if none has news            this file
+//!   wait   park every active session; sleep only if none has news            parking.rs
 //!   next   what epoll reports: handshakes, doorbells, the ends of peers      handshakes.rs
 //!          each active session once: send what waits, receive                moving.rs
 //! ```
@@ -22,6 +22,7 @@ mod entry;
 mod handshakes;
 mod moving;
 mod options;
+mod parking;
 mod statistics;
 
 use std::collections::VecDeque;
@@ -39,7 +40,6 @@ use linkpoll::net::Address;
 use linkpoll::sync::{Arc, Bell};
 
 use crate::handshake::Handshake;
-use crate::session::Parked;
 pub use entry::ShmSocket;
 use entry::{Connecting, Connection, Entry, Listener, Unsent};
 use handshakes::Accepting;
@@ -143,54 +143,6 @@ impl ShmDriver {
         statistics
     }
 
-    /// Looks at a session in each turn from now on.
-    #[inline]
-    fn activate(&mut self, key: Key) {
-        if let Some(Entry::Connection(connection)) = self.entries.get_mut(key)
-            && !std::mem::replace(&mut connection.is_active, true)
-        {
-            self.active.push(key);
-        }
-    }
-
-    /// Parks all active sessions. Answers whether all of them sleep.
-    fn park_all(&mut self) -> bool {
-        let mut active = std::mem::take(&mut self.active);
-        let mut all = true;
-        active.retain(|&key| {
-            let stays = self.park(key);
-            all &= !stays;
-            stays
-        });
-        // Failing sessions activate nobody, so the list is still empty.
-        self.active = active;
-        all && self.events.is_empty()
-    }
-
-    /// Parks one session. Answers whether it stays active.
-    fn park(&mut self, key: Key) -> bool {
-        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return false };
-        let unsent = &connection.unsent.chain;
-        let send = (!unsent.is_empty()).then(|| unsent.len());
-        if connection.failed || connection.must_listen {
-            connection.is_active = connection.must_listen && !connection.failed;
-            return connection.is_active;
-        }
-        let receive = connection.may_receive();
-        match connection.session.park(receive, send) {
-            Ok(Parked::Sleeping) => {
-                connection.is_active = false;
-                false
-            }
-            Ok(Parked::NotYet) => true,
-            Err(error) => {
-                connection.is_active = false;
-                self.fail(key, error);
-                false
-            }
-        }
-    }
-
     fn has_handshakes(&self) -> bool {
         !self.accepting.is_empty() || !self.connecting.is_empty()
     }
@@ -210,35 +162,6 @@ impl ShmDriver {
             Some(Entry::Connecting(_)) => self.advance_connecting(key),
             Some(Entry::Connection(_)) => self.hear(key),
             Some(Entry::Failed) | None => {}
-        }
-    }
-
-    /// Stops watching a session's socket and eventfd.
-    fn unwatch_socket(&mut self, key: Key) {
-        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return };
-        if connection.watched.take().is_some() {
-            let (socket, bell) = connection.session.watched();
-            self.calls.control.add(1);
-            // If it goes on to be reported, it is ignored.
-            let _ = self.kernel.unwatch(socket);
-            if let Some(bell) = bell {
-                self.calls.control.add(1);
-                let _ = self.kernel.unwatch(bell);
-            }
-        }
-    }
-
-    /// Waits for room in a session's socket where frames wait for it.
-    fn update_watch(&mut self, key: Key) {
-        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return };
-        let writing = connection.session.wants_to_send();
-        if connection.watched.is_some_and(|watched| watched != writing) {
-            connection.watched = Some(writing);
-            self.calls.control.add(1);
-            let interest = if writing { READ_WRITE } else { READ };
-            if let Err(error) = self.kernel.rewatch(connection.session.watched().0, key.to_word(), interest) {
-                self.fail_with(key, error);
-            }
         }
     }
 

@@ -22,7 +22,6 @@
 mod control;
 mod counters;
 mod error;
-mod memory;
 mod receiving;
 mod sending;
 
@@ -31,6 +30,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use crate::bulk::Arrivals;
 use crate::handshake::{Agreed, Bells, Established};
+use crate::region::{OwnRegion, PeerRegion};
 use crate::ring::{self, Consumer, Producer};
 use crate::storage::Mapped;
 use crate::wake::Doorbell;
@@ -38,9 +38,11 @@ use crate::wire::{Control, Credentials};
 pub use control::Heard;
 pub use counters::Counters;
 pub use error::SessionError;
-pub use memory::Memory;
 use receiving::Pending;
 pub use receiving::{Received, Room};
+
+/// Our region and the peer's. Dropped, they are unmapped.
+type Memory = (OwnRegion, PeerRegion);
 
 /// A connection between two processes; see the [module's documentation](self).
 #[derive(Debug)]
@@ -77,8 +79,7 @@ impl Session {
     /// `InvalidInput` when the rings do not fit into their regions, which the handshake has ruled out.
     pub fn new(established: Established) -> io::Result<Self> {
         let Established { control, own, peer, bells, agreed, credentials, .. } = established;
-        let memory = Memory { own, peer };
-        let storage = Mapped::new(memory, agreed.own.ring as usize, agreed.peer.ring as usize)
+        let storage = Mapped::new((own, peer), agreed.own.ring as usize, agreed.peer.ring as usize)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let (producer, consumer) = ring::ends(storage);
         Ok(Self {

@@ -121,6 +121,7 @@ fn no_more_comes_back_than_was_lent() {
             for n in 0..lent {
                 borrower.release(lender.lend(n).unwrap());
             }
+            // ORDERING: Relaxed, here and below: one thread plays both sides.
             theirs.own(Word::Released).store(released, Ordering::Relaxed);
             let possible = released.number() <= lent;
             let expected = if possible { Ok(released.number()) } else { Err(Violation::Released) };
@@ -194,6 +195,7 @@ unsafe impl ArenaMemory for Chunk {
 
 impl Chunk {
     fn new(alive: &Arc<AtomicUsize>) -> Self {
+        // ORDERING: Relaxed, here and below: counts that are read when the threads have been joined.
         alive.fetch_add(1, Ordering::Relaxed);
         let words = vec![0_u64; CHUNK / 8].into_boxed_slice();
         Self { first: NonNull::from(Box::leak(words)).cast(), alive: Arc::clone(alive) }

@@ -180,6 +180,7 @@ fn impossible_words_are_violations_and_latch() {
     let (a, b) = Witnessed::<u32>::pair(Plan { capacity: 256, releases: 4, start: 0 });
     let (mut producer, mut consumer) = ends(a);
     for impossible in [4, 257, 264, u32::MAX, u32::MAX - 7, 1 << 31] {
+        // ORDERING: Relaxed, here and below: one thread plays both sides.
         b.own(Word::Tail).store(impossible, Ordering::Relaxed);
         let (_, mut fresh) = sides_of(&b, 0);
         assert_eq!(fresh.poll(), Err(Violation::Tail), "{impossible:#x}");

@@ -31,6 +31,7 @@ fn a_consumer_believes_no_tail_but_a_possible_one() {
                 let head = u8::of(head);
                 let mut consumer =
                     Consumer::at(alias(&ours), head.plus(held.wrapping_neg()), head, head.plus(seen));
+                // ORDERING: Relaxed, here and below: one thread plays both sides.
                 theirs.own(Word::Tail).store(tail, Ordering::Relaxed);
                 let fresh = tail.since(head);
                 let possible = tail.is_multiple_of(8) && (seen..=CAPACITY - held).contains(&fresh);

@@ -151,6 +151,7 @@ proptest! {
         let (mut producer_fault, mut consumer_fault) = (None, None);
         for (word, value, relative, at, header) in stores {
             let value = if relative { start.wrapping_add(value & !7) } else { value };
+            // ORDERING: Relaxed, here and below: one thread plays both sides.
             theirs.own(Word::ALL[word]).store(value, Ordering::Relaxed);
             // Half of the heads are nearly right.
             let header = if relative { header & 0x0000_0007_0000_007F } else { header };

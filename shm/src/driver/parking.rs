@@ -1,0 +1,87 @@
+//! Which sessions are looked at, which sleep, and what epoll watches for them.
+
+use linkpoll::driver::Key;
+use linkpoll::driver::epoll::Kernel as _;
+
+use super::entry::Entry;
+use super::{READ, READ_WRITE, ShmDriver};
+use crate::session::Parked;
+
+impl ShmDriver {
+    /// Looks at a session in each turn from now on.
+    #[inline]
+    pub(super) fn activate(&mut self, key: Key) {
+        if let Some(Entry::Connection(connection)) = self.entries.get_mut(key)
+            && !std::mem::replace(&mut connection.is_active, true)
+        {
+            self.active.push(key);
+        }
+    }
+
+    /// Parks all active sessions. Answers whether all of them sleep.
+    pub(super) fn park_all(&mut self) -> bool {
+        let mut active = std::mem::take(&mut self.active);
+        let mut all = true;
+        active.retain(|&key| {
+            let stays = self.park(key);
+            all &= !stays;
+            stays
+        });
+        // Failing sessions activate nobody, so the list is still empty.
+        self.active = active;
+        all && self.events.is_empty()
+    }
+
+    /// Parks one session. Answers whether it stays active.
+    fn park(&mut self, key: Key) -> bool {
+        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return false };
+        let unsent = &connection.unsent.chain;
+        let send = (!unsent.is_empty()).then(|| unsent.len());
+        if connection.failed || connection.must_listen {
+            connection.is_active = connection.must_listen && !connection.failed;
+            return connection.is_active;
+        }
+        let receive = connection.may_receive();
+        match connection.session.park(receive, send) {
+            Ok(Parked::Sleeping) => {
+                connection.is_active = false;
+                false
+            }
+            Ok(Parked::NotYet) => true,
+            Err(error) => {
+                connection.is_active = false;
+                self.fail(key, error);
+                false
+            }
+        }
+    }
+
+    /// Stops watching a session's socket and eventfd.
+    pub(super) fn unwatch_socket(&mut self, key: Key) {
+        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return };
+        if connection.watched.take().is_some() {
+            let (socket, bell) = connection.session.watched();
+            self.calls.control.add(1);
+            // If it goes on to be reported, it is ignored.
+            let _ = self.kernel.unwatch(socket);
+            if let Some(bell) = bell {
+                self.calls.control.add(1);
+                let _ = self.kernel.unwatch(bell);
+            }
+        }
+    }
+
+    /// Waits for room in a session's socket where frames wait for it.
+    pub(super) fn update_watch(&mut self, key: Key) {
+        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return };
+        let writing = connection.session.wants_to_send();
+        if connection.watched.is_some_and(|watched| watched != writing) {
+            connection.watched = Some(writing);
+            self.calls.control.add(1);
+            let interest = if writing { READ_WRITE } else { READ };
+            if let Err(error) = self.kernel.rewatch(connection.session.watched().0, key.to_word(), interest) {
+                self.fail_with(key, error);
+            }
+        }
+    }
+}
