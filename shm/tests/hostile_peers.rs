@@ -288,6 +288,7 @@ fn forgers() -> Vec<Case> {
         case("too long", |s| offer(s, memory(REGION + 1, required())), Refusal::Length),
         case("huge", |s| offer(s, sparse(1 << 40)), Refusal::Length),
         case("no memory behind it", |s| offer(s, sparse(REGION)), Refusal::Length),
+        case("memory behind the end instead", |s| offer(s, misplaced(REGION)), Refusal::Length),
         case(
             "memory as a doorbell",
             |s| {
@@ -320,6 +321,15 @@ fn forgers() -> Vec<Case> {
             Refusal::Kind,
         ),
     ]
+}
+
+/// As many blocks as it should have, and none of them where they should be.
+fn misplaced(len: i64) -> OwnedFd {
+    let fd = memfd_create(c"hostile", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).expect("memory");
+    ftruncate(&fd, len).expect("a length");
+    fallocate(&fd, FallocateFlags::FALLOC_FL_KEEP_SIZE, len, len).expect("memory");
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(required())).expect("seals");
+    fd
 }
 
 fn sparse(len: i64) -> OwnedFd {

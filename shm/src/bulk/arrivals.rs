@@ -125,12 +125,9 @@ impl std::error::Error for BulkError {
 
 impl From<Unfit> for BulkError {
     fn from(unfit: Unfit) -> Self {
-        Self::Unfit(unfit)
-    }
-}
-
-impl From<io::Error> for BulkError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        match unfit {
+            Unfit::Io(error) => Self::Io(error),
+            unfit => Self::Unfit(unfit),
+        }
     }
 }

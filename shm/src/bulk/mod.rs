@@ -23,15 +23,21 @@ mod arrivals;
 mod tests;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::slice;
 
 use linkpoll::buffer::Segment;
 
-use crate::region::{Unfit, inspect};
+use crate::region::{Unfit, inspect, map_whole};
 use crate::sys::{Seals, Shared, add_seals, allocate, create_memory, map_sealed};
 pub use arrivals::{Arrivals, BulkError, MOST_WAITING};
+
+/// Sealed memory of fewer bytes is copied, and not mapped: a process can have some ten thousand mappings (sysctl
+/// `vm.max_map_count`), and a peer could use them up, for everybody in this process, by one message in many small pieces.
+pub const LEAST_MAPPED: usize = 256 << 10;
 
 /// Memory that is being written. It is nobody else's yet.
 pub struct BulkBuffer {
@@ -102,13 +108,23 @@ impl SealedBulk {
         self.len
     }
 
-    /// Maps the bytes, for as long as a segment of them is held anywhere. The descriptor is closed.
+    /// Maps the bytes, for as long as a segment of them is held anywhere; fewer than [`LEAST_MAPPED`] are copied into
+    /// memory of this process. The descriptor is closed.
     ///
     /// # Errors
-    /// As mmap(2): when there are too many mappings.
-    pub fn into_segment(self) -> io::Result<Segment> {
-        // SAFETY: the file is sealed, that long, and has all of its memory: `seal` has made it so, or `accept` has checked.
-        let map = unsafe { map_sealed(self.fd, self.len) }?;
+    /// [`Unfit::Sparse`] when the memory turns out not to be all there; else as mmap(2): when there are too many mappings.
+    pub fn into_segment(self) -> Result<Segment, Unfit> {
+        let Self { fd, len } = self;
+        if len < LEAST_MAPPED {
+            let mut bytes = vec![0; len];
+            File::from(fd).read_exact_at(&mut bytes, 0)?;
+            return Ok(Segment::from_owner(bytes));
+        }
+        let map = map_whole(fd.as_fd(), len, || {
+            // SAFETY: the file is sealed and that long: `seal` has made it so, or `accept` has checked. A page whose memory
+            // is missing gets it here and now, or this fails.
+            unsafe { map_sealed(fd.as_fd(), len) }
+        })?;
         Ok(Segment::from_owner(map))
     }
 

@@ -82,6 +82,38 @@ fn what_is_not_sealed_for_good_is_turned_down() {
     assert!(matches!(refuse(large, (1 << 20) + 1), BulkError::TooLarge { .. }));
 }
 
+/// Memory behind the end of the file counts among its blocks: what looks whole has holes.
+#[test]
+fn holes_come_to_light_when_all_is_mapped() {
+    const LEN: i64 = 512 << 10;
+    let fd = create_memory().unwrap();
+    ftruncate(&fd, LEN).unwrap();
+    fallocate(&fd, FallocateFlags::FALLOC_FL_KEEP_SIZE, LEN, LEN).unwrap();
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::all())).unwrap();
+    let mut arrivals = Arrivals::new(1 << 20);
+    let record = bulk(0, 512 << 10);
+    arrivals.arrived(record, fd).unwrap();
+    let refused = arrivals.claim(record);
+    assert!(matches!(refused, Err(BulkError::Unfit(Unfit::Sparse { allocated: 0, .. }))), "{refused:?}");
+}
+
+/// One message in a great many pieces must not take all mappings that the process may have.
+#[test]
+fn small_pieces_cost_no_mapping() {
+    let mappings = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("linkpoll-shm").count();
+    let small = sealed(&[3; LEAST_MAPPED - 1]).into_descriptor();
+    let before = mappings();
+    let pieces: Vec<Segment> = (0..100)
+        .map(|_| {
+            let copy = small.try_clone().unwrap();
+            SealedBulk::accept(copy, LEAST_MAPPED - 1).unwrap().into_segment().unwrap()
+        })
+        .collect();
+    // Other tests of this process map and unmap meanwhile.
+    assert!(mappings() < before + 100, "{before} mappings became {}", mappings());
+    assert!(pieces.iter().all(|piece| piece.len() == LEAST_MAPPED - 1 && piece.iter().all(|&b| b == 3)));
+}
+
 #[test]
 fn frames_and_records_come_in_one_order() {
     let piece = || sealed(&[1; 16]).into_descriptor();

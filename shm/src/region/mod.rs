@@ -13,6 +13,10 @@
 //! Who is given a region believes none of that: it asks the kernel for the seals, the length and the memory, in this
 //! order, and maps the region for reading. The answers cannot change after: the seals stay, and with them the rest.
 //!
+//! That all memory is there takes two looks. Memory behind the end of a file counts among its blocks, and may be there since
+//! before the seals; so a file may have as many blocks as it should, and holes. Once every page has been mapped, holes are
+//! filled, in our name, and there are more blocks than before.
+//!
 //! A mapping is its process's own. A child of fork(2) does not have it, and a region that is dropped there is forgotten.
 #![expect(unsafe_code, reason = "a region is raw memory")]
 
@@ -87,7 +91,12 @@ impl PeerRegion {
     /// When it is not a sealed file in memory of just this length, with all of its memory.
     pub fn accept(fd: OwnedFd, len: usize) -> Result<Self, Unfit> {
         inspect(fd.as_fd(), Seals::ONE_WRITER, len)?;
-        Ok(Self { memory: Shared::readable(fd.as_fd(), len)? })
+        let memory = map_whole(fd.as_fd(), len, || {
+            let memory = Shared::readable(fd.as_fd(), len)?;
+            memory.populate()?;
+            Ok(memory)
+        })?;
+        Ok(Self { memory })
     }
 
     /// The first byte. It stays where it is as long as the region lives. The bytes may change at any moment: they are
@@ -128,6 +137,22 @@ pub(crate) fn inspect(fd: BorrowedFd<'_>, required: Seals, len: usize) -> Result
         return Err(Unfit::Sparse { len: declared, allocated });
     }
     Ok(())
+}
+
+/// Maps all pages of a file that was inspected, by `map`, and makes sure that it had no holes.
+pub(crate) fn map_whole<T>(
+    fd: BorrowedFd<'_>,
+    len: usize,
+    map: impl FnOnce() -> io::Result<T>,
+) -> Result<T, Unfit> {
+    let before = status(fd)?.allocated;
+    let mapped = map()?;
+    let holes = status(fd)?.allocated.saturating_sub(before);
+    if holes > 0 {
+        let len = len as u64;
+        return Err(Unfit::Sparse { len, allocated: len.saturating_sub(holes) });
+    }
+    Ok(mapped)
 }
 
 /// Why a descriptor of the peer's was turned down.

@@ -135,6 +135,24 @@ fn memory_is_as_long_as_declared() {
     assert!(matches!(refused, Err(Unfit::Sparse { allocated: 0, .. })), "{refused:?}");
 }
 
+/// Memory behind the end of the file counts among its blocks, and stays when the file is sealed.
+#[test]
+fn memory_behind_the_end_does_not_stand_for_holes() {
+    for holes in [LEN as i64, 4096] {
+        let fd = memfd_create(c"test", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap();
+        ftruncate(&fd, LEN as i64).unwrap();
+        if holes < LEN as i64 {
+            fallocate(&fd, FallocateFlags::empty(), holes, LEN as i64 - holes).unwrap();
+        }
+        fallocate(&fd, FallocateFlags::FALLOC_FL_KEEP_SIZE, LEN as i64, holes).unwrap();
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(required())).unwrap();
+        let Status { len, allocated, .. } = status(fd.as_fd()).unwrap();
+        assert_eq!((len, allocated), (LEN as u64, LEN as u64), "it looks as if all were there");
+        let refused = PeerRegion::accept(fd, LEN);
+        assert!(matches!(refused, Err(Unfit::Sparse { .. })), "{refused:?}");
+    }
+}
+
 #[test]
 fn what_is_no_memory_is_turned_down() {
     let open = |path: &str| OwnedFd::from(File::open(path).unwrap());

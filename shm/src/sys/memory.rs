@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::process;
 use std::ptr::NonNull;
 
@@ -131,6 +131,11 @@ impl Shared {
         Ok(Self { map: ManuallyDrop::new(map), process: process::id() })
     }
 
+    /// Sees to it that all pages are mapped, and with them all of the memory there.
+    pub(crate) fn populate(&self) -> io::Result<()> {
+        populated(self.map.advise(Advice::PopulateRead), self.base(), self.len())
+    }
+
     /// The first byte. Stays where it is when the `Shared` moves.
     #[inline]
     pub(crate) fn base(&self) -> NonNull<u8> {
@@ -160,11 +165,65 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Maps the first `len` bytes of a file whose bytes can no longer change, for reading.
+/// What came of `MADV_POPULATE_READ` for a mapping.
+///
+/// KERNEL: madvise(2): since Linux 5.14. It fails where a read would be `SIGBUS`. An older kernel does not know it, and a
+/// read of each page does the same in this process's name.
+fn populated(advised: io::Result<()>, base: NonNull<u8>, len: usize) -> io::Result<()> {
+    match advised {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            touch(base, len);
+            Ok(())
+        }
+        advised => advised,
+    }
+}
+
+/// Reads a byte of each page of a mapping.
+fn touch(base: NonNull<u8>, len: usize) {
+    const PAGE: usize = 4096;
+    for at in (0..len).step_by(PAGE) {
+        // SAFETY: less than the length of the mapping.
+        let byte = unsafe { base.add(at) };
+        // SAFETY: it is mapped for reading, and may change meanwhile.
+        let _ = unsafe { byte.read_volatile() };
+    }
+}
+
+/// Maps the first `len` bytes of a file whose bytes can no longer change, for reading, all of its pages at once.
 ///
 /// # Safety
-/// The file is at least that long, has all of its memory, and is sealed with [`Seals::CONSTANT`].
-pub(crate) unsafe fn map_sealed(fd: OwnedFd, len: usize) -> io::Result<Mmap> {
-    // SAFETY: the caller's promise: nobody changes the bytes, and none is missing.
-    unsafe { MmapOptions::new().len(len).map(fd.as_fd().as_raw_fd()) }
+/// The file is at least that long, and is sealed with [`Seals::CONSTANT`].
+pub(crate) unsafe fn map_sealed(fd: BorrowedFd<'_>, len: usize) -> io::Result<Mmap> {
+    // SAFETY: the caller's promise: nobody changes the bytes. Whether none is missing is found out before anybody reads.
+    let map = unsafe { MmapOptions::new().len(len).map(fd.as_raw_fd()) }?;
+    populated(map.advise(Advice::PopulateRead), NonNull::from(&*map).cast(), map.len())?;
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    /// What an older kernel is asked instead comes to the same.
+    #[test]
+    fn each_page_gets_its_memory_either_way() {
+        for error in [None, Some(libc::EINVAL)] {
+            let fd = create_memory().unwrap();
+            nix::unistd::ftruncate(&fd, 5 * 4096).unwrap();
+            let memory = Shared::readable(fd.as_fd(), 5 * 4096).unwrap();
+            assert_eq!(status(fd.as_fd()).unwrap().allocated, 0);
+            match error {
+                None => memory.populate().unwrap(),
+                Some(code) => {
+                    populated(Err(io::Error::from_raw_os_error(code)), memory.base(), memory.len()).unwrap();
+                }
+            }
+            assert_eq!(status(fd.as_fd()).unwrap().allocated, 5 * 4096);
+        }
+        let failure = Err(io::Error::from_raw_os_error(libc::EFAULT));
+        assert!(populated(failure, NonNull::dangling(), 0).is_err());
+    }
 }
