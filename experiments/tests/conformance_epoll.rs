@@ -11,7 +11,7 @@ mod batch {
 
     use linkpoll::driver::epoll::{Epoll, EpollOptions, Socket, Trigger};
     use linkpoll::net::Address;
-    use linkpoll_conformance::Bed;
+    use linkpoll_conformance::SocketBed;
     use linkpoll_experiments::batch::{self, Aio, Batched, Engine, Uring};
 
     struct BatchBed<E> {
@@ -21,7 +21,7 @@ mod batch {
         engine: PhantomData<E>,
     }
 
-    impl<E: Engine> Bed for BatchBed<E> {
+    impl<E: Engine> SocketBed for BatchBed<E> {
         type Driver = Epoll<Batched<E>>;
 
         fn driver(&self, memory: usize) -> Self::Driver {
@@ -73,7 +73,7 @@ mod zerocopy {
     use linkpoll::driver::epoll::{EpollOptions, Socket, Trigger};
     use linkpoll::driver::{Driver as _, Key};
     use linkpoll::net::Address;
-    use linkpoll_conformance::Bed;
+    use linkpoll_conformance::SocketBed;
     use linkpoll_experiments::zerocopy::{self, ZerocopyEpoll, ZerocopyOptions};
 
     /// Drivers that lend each piece of so many bytes, and get all pieces in memory that can be lent.
@@ -82,7 +82,7 @@ mod zerocopy {
         least: usize,
     }
 
-    impl Bed for LendingBed {
+    impl SocketBed for LendingBed {
         type Driver = ZerocopyEpoll;
 
         fn driver(&self, memory: usize) -> ZerocopyEpoll {

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use linkpoll::driver::epoll::Socket;
 use linkpoll::net::Address;
-use linkpoll_conformance::Bed;
+use linkpoll_conformance::SocketBed;
 use linkpoll_experiments::uring::{Uring, UringOptions};
 
 /// Uring drivers.
@@ -19,7 +19,7 @@ struct UringBed {
     fill_from: Option<usize>,
 }
 
-impl Bed for UringBed {
+impl SocketBed for UringBed {
     type Driver = Uring;
 
     fn driver(&self, memory: usize) -> Uring {

@@ -13,9 +13,9 @@ const PIECES: usize = 8;
 /// A rig whose peer does not read, with so many large pieces given, and not all of them released.
 ///
 /// Slabs are held: the memory that comes back is used again, not unmapped.
-fn withheld(lender: &Lender, pieces: usize) -> (LendingRig<'_>, Key, Peer, Vec<Tail>) {
+fn withheld(lender: &Lender, pieces: usize) -> (LendingRig<'_>, Key, SocketPeer, Vec<Tail>) {
     let mut rig = Rig::new(lender);
-    let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+    let (key, peer) = rig.pair();
     let held = hold_slabs(rig.driver.pool());
     for round in 0..pieces {
         rig.send_chain(key, piece(round * LARGE, LARGE), Some(round as u64));
@@ -157,7 +157,7 @@ fn connections_in_quarantine_do_not_wait_for_each_other() {
     let lender = Lender::default();
     let (mut rig, key, _peer, _held) = withheld(&lender, PIECES);
     let first = rig.tokens.clone();
-    let (other, _other_peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+    let (other, _other_peer) = rig.pair();
     let mut kept = Vec::new();
     for round in 0..PIECES {
         let piece = lender.piece(&mut rig.driver, other, Segment::from(pattern(0, LARGE)));

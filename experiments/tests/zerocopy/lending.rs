@@ -8,7 +8,7 @@ fn where_the_kernel_copies_lending_is_switched_off() {
     let lender = Lender::default();
     let mut rig = Rig::new(&lender);
     let stats = stats(&mut rig);
-    let (key, mut peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+    let (key, mut peer) = rig.pair();
     let mut bytes = Vec::new();
     for round in 0..40 {
         rig.send_chain(key, piece(round * LARGE, LARGE), Some(round as u64));
@@ -29,7 +29,7 @@ fn lent_memory_is_not_used_again_before_it_is_back() {
     let lender = Lender::default();
     let mut rig = Rig::new(&lender);
     let stats = stats(&mut rig);
-    let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+    let (key, peer) = rig.pair();
     for round in 0..8 {
         rig.send_chain(key, piece(round * LARGE, LARGE), Some(round as u64));
     }
@@ -52,7 +52,7 @@ fn small_and_large_pieces_go_out_in_order() {
     let lender = Lender::default();
     let mut rig = Rig::new(&lender);
     let stats = stats(&mut rig);
-    let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+    let (key, peer) = rig.pair();
     let sizes = [4, 40_000, 1, 2, 3, 16 << 10, 70_000, 5, 300_000, 9];
     let total: usize = sizes.iter().sum();
     let mut chain = Chain::new();
@@ -81,7 +81,7 @@ fn a_unix_socket_copies() {
     let lender = Lender::default();
     let mut rig = Rig::new(&lender);
     let stats = stats(&mut rig);
-    let (key, mut peer) = rig.pair(linkpoll_conformance::Family::Unix);
+    let (key, mut peer) = rig.pair_of(linkpoll_conformance::Family::Unix);
     for round in 0..3 {
         rig.send_chain(key, piece(round * LARGE, LARGE), Some(round as u64));
         assert!(peer.read(LARGE) == pattern(round * LARGE, LARGE), "other bytes");
@@ -97,7 +97,7 @@ fn a_socket_that_lends_already_is_not_lent_from() {
     let lender = Lender::default();
     let mut rig = Rig::new(&lender);
     let stats = stats(&mut rig);
-    let (mut peer, fd, address) = Peer::pair(linkpoll_conformance::Family::Tcp, PATIENCE);
+    let (mut peer, fd, address) = SocketPeer::pair(linkpoll_conformance::Family::Tcp, PATIENCE);
     way::set_lending(&fd);
     let key = rig.key();
     let socket = lender.socket(fd, address);

@@ -26,7 +26,7 @@ use linkpoll::buffer::{BlockPool, Chain, Segment, Tail};
 use linkpoll::driver::epoll::{EpollOptions, Socket};
 use linkpoll::driver::{Driver as _, Event, Key, Lending, Token};
 use linkpoll::net::Address;
-use linkpoll_conformance::{Bed, Peer, Rig, pattern};
+use linkpoll_conformance::{Peer as _, Rig, SocketBed, SocketPeer, pattern};
 use linkpoll_experiments::zerocopy::{self, LendingStats, ZerocopyEpoll, ZerocopyOptions};
 
 /// Longer than any of this takes on a slow machine.
@@ -56,7 +56,7 @@ impl Lender {
     }
 }
 
-impl Bed for Lender {
+impl SocketBed for Lender {
     type Driver = ZerocopyEpoll;
 
     fn driver(&self, memory: usize) -> ZerocopyEpoll {
@@ -113,7 +113,7 @@ fn scribble(pool: &BlockPool) -> BTreeSet<usize> {
 }
 
 /// Reads on a thread of its own.
-fn reads(mut peer: Peer, n: usize) -> std::thread::JoinHandle<(Peer, Vec<u8>)> {
+fn reads(mut peer: SocketPeer, n: usize) -> std::thread::JoinHandle<(SocketPeer, Vec<u8>)> {
     std::thread::spawn(move || {
         let bytes = peer.read(n);
         (peer, bytes)

@@ -11,7 +11,7 @@ use super::*;
 fn overlend(lender: &Lender, pieces: usize) {
     let mut rig = Rig::new(lender);
     let stats = stats(&mut rig);
-    let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+    let (key, peer) = rig.pair();
     let size = lender.options.least;
     for round in 0..pieces {
         rig.send_chain(key, piece(round * size, size), Some(round as u64));

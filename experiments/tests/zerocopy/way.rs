@@ -18,7 +18,7 @@ pub(crate) fn set_lending(fd: &OwnedFd) {
 }
 
 /// Sends large pieces to a peer that reads, and expects all of them to have been lent.
-fn all_is_lent(rig: &mut LendingRig<'_>, key: Key, mut peer: Peer) {
+fn all_is_lent(rig: &mut LendingRig<'_>, key: Key, mut peer: SocketPeer) {
     let stats = stats(rig);
     const ROUNDS: usize = 20;
     let reader = std::thread::spawn(move || peer.read(ROUNDS * LARGE));
@@ -55,7 +55,7 @@ fn with_a_program_on_loopback_pages_are_lent() {
     bed::on("with_a_program_on_loopback_pages_are_lent", prepare, |_xdp| {
         let lender = Lender::default();
         let mut rig = Rig::new(&lender);
-        let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+        let (key, peer) = rig.pair();
         all_is_lent(&mut rig, key, peer);
         rig.finish();
     });
@@ -73,7 +73,7 @@ fn over_a_pair(name: &str, receive: impl FnOnce(&Pair) -> io::Result<()> + Send)
         let mut rig = Rig::new(&lender);
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         stream.set_nonblocking(true).unwrap();
-        let peer = Peer::new(listener.accept().unwrap().0, PATIENCE);
+        let peer = SocketPeer::new(listener.accept().unwrap().0, PATIENCE);
         let key = rig.key();
         let address = Address::Tcp(SocketAddr::from((Pair::FAR, 0)));
         rig.driver.attach(key, lender.socket(stream.into(), address)).unwrap();
@@ -106,7 +106,7 @@ fn memory_of_lost_packets_stays_lent() {
         let lender = Lender::default();
         let mut rig = Rig::new(&lender);
         let stats = stats(&mut rig);
-        let (key, peer) = rig.pair(linkpoll_conformance::Family::Tcp);
+        let (key, peer) = rig.pair();
         let hole = Xdp::attach(LOOPBACK, Mode::Generic, Verdict::Drop).unwrap();
         rig.send_chain(key, piece(0, LARGE), Some(1));
         rig.linger(MOMENT * 4);

@@ -1,5 +1,6 @@
 //! What a suite runs on.
 
+use std::any::Any;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -9,16 +10,52 @@ use linkpoll::driver::epoll::{Epoll, EpollOptions, Interest, Kernel, Linux, Read
 use linkpoll::driver::{Both, BothSocket, Driver, Key, Side};
 use linkpoll::net::Address;
 
-/// Makes drivers of one kind.
+use crate::socket;
+use crate::{Ability, Dialled, Dialling, FAMILIES, Family, Listening, Peer, SocketPeer};
+
+/// Makes drivers of one kind, and the other ends of their connections.
+///
+/// A driver whose connections are sockets of the system needs no more than a [`SocketBed`].
 pub trait Bed {
     /// The kind.
     type Driver: Driver;
+    /// The other end of a connection.
+    type Peer: Peer;
 
     /// A driver that has at most `memory` bytes for received and sent bytes.
     fn driver(&self, memory: usize) -> Self::Driver;
 
-    /// A connected, non-blocking socket, for the driver to be attached to.
-    fn socket(&self, fd: OwnedFd, peer: Address) -> <Self::Driver as Driver>::Socket;
+    /// The families of addresses that the driver knows; most cases are about the first one.
+    fn families(&self) -> &'static [Family];
+
+    /// Whether a transport has what not every transport has. What it has not, it must refuse.
+    fn has(&self, ability: Ability) -> bool;
+
+    /// A connection: the peer, and what the driver is attached to.
+    fn pair(&self, family: Family) -> (Self::Peer, <Self::Driver as Driver>::Socket);
+
+    /// A peer that connects to a listener of the driver.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    fn dial(&self, address: &Address) -> Dialled<Self::Peer>;
+
+    /// Somebody who listens at an address, for the driver to connect to.
+    fn listen(&self, address: &Address) -> Listening<Self::Peer>;
+
+    /// An address at which somebody listens and answers nobody, of the first family. It is so until what comes with it is
+    /// dropped.
+    fn silence(&self) -> (Address, Box<dyn Any>);
+
+    /// The bytes that a connection takes, at least, before its peer reads.
+    fn room(&self) -> usize {
+        64 << 10
+    }
+
+    /// The most connections that a case makes at a time.
+    fn crowd(&self) -> usize {
+        300
+    }
 
     /// A piece to be sent, in memory of the driver's choice where the bed wants that.
     fn piece(&self, _driver: &mut Self::Driver, _key: Key, piece: Segment) -> Segment {
@@ -27,7 +64,73 @@ pub trait Bed {
 
     /// The time after which a driver that does nothing is given up. Long: a sound driver on a slow machine is no failure.
     fn patience(&self) -> Duration {
-        Duration::from_secs(60)
+        PATIENCE
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes drivers whose connections are sockets of the system, and whose peers are ordinary sockets.
+pub trait SocketBed {
+    /// The kind.
+    type Driver: Driver;
+
+    /// As of [`Bed`].
+    fn driver(&self, memory: usize) -> Self::Driver;
+
+    /// A connected, non-blocking socket, for the driver to be attached to.
+    fn socket(&self, fd: OwnedFd, peer: Address) -> <Self::Driver as Driver>::Socket;
+
+    /// As of [`Bed`].
+    fn piece(&self, _driver: &mut Self::Driver, _key: Key, piece: Segment) -> Segment {
+        piece
+    }
+
+    /// As of [`Bed`].
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+}
+
+impl<B: SocketBed> Bed for B {
+    type Driver = B::Driver;
+    type Peer = SocketPeer;
+
+    fn driver(&self, memory: usize) -> Self::Driver {
+        SocketBed::driver(self, memory)
+    }
+
+    fn families(&self) -> &'static [Family] {
+        &FAMILIES
+    }
+
+    fn has(&self, _ability: Ability) -> bool {
+        true
+    }
+
+    fn pair(&self, family: Family) -> (SocketPeer, <Self::Driver as Driver>::Socket) {
+        let (peer, fd, address) = SocketPeer::pair(family, SocketBed::patience(self));
+        (peer, self.socket(fd, address))
+    }
+
+    fn dial(&self, address: &Address) -> Dialled<SocketPeer> {
+        SocketPeer::connect(address, SocketBed::patience(self)).map(Dialling::Done)
+    }
+
+    fn listen(&self, address: &Address) -> Listening<SocketPeer> {
+        socket::listen(address, SocketBed::patience(self))
+    }
+
+    fn silence(&self) -> (Address, Box<dyn Any>) {
+        socket::silence()
+    }
+
+    fn piece(&self, driver: &mut Self::Driver, key: Key, piece: Segment) -> Segment {
+        SocketBed::piece(self, driver, key, piece)
+    }
+
+    fn patience(&self) -> Duration {
+        SocketBed::patience(self)
     }
 }
 
@@ -40,7 +143,7 @@ pub struct EpollBed {
     pub receive_budget: usize,
 }
 
-impl Bed for EpollBed {
+impl SocketBed for EpollBed {
     type Driver = Epoll;
 
     fn driver(&self, memory: usize) -> Epoll {
@@ -63,7 +166,7 @@ pub struct BatchedBed {
     pub batch: usize,
 }
 
-impl Bed for BatchedBed {
+impl SocketBed for BatchedBed {
     type Driver = Epoll<Batched>;
 
     fn driver(&self, memory: usize) -> Self::Driver {
@@ -91,6 +194,7 @@ pub struct BothBed<A, B> {
 
 impl<A: Bed, B: Bed> Bed for BothBed<A, B> {
     type Driver = Both<A::Driver, B::Driver>;
+    type Peer = BothPeer<A::Peer, B::Peer>;
 
     fn driver(&self, memory: usize) -> Self::Driver {
         let side = self.side;
@@ -98,11 +202,61 @@ impl<A: Bed, B: Bed> Bed for BothBed<A, B> {
             .expect("both can be watched")
     }
 
-    fn socket(&self, fd: OwnedFd, peer: Address) -> <Self::Driver as Driver>::Socket {
+    fn families(&self) -> &'static [Family] {
         match self.side {
-            Side::First => BothSocket::First(self.first.socket(fd, peer)),
-            Side::Second => BothSocket::Second(self.second.socket(fd, peer)),
+            Side::First => self.first.families(),
+            Side::Second => self.second.families(),
         }
+    }
+
+    fn has(&self, ability: Ability) -> bool {
+        match (ability, self.side) {
+            // Descriptors become the first driver's, whoever the others belong to.
+            (Ability::Descriptors, _) | (_, Side::First) => self.first.has(ability),
+            (_, Side::Second) => self.second.has(ability),
+        }
+    }
+
+    fn pair(&self, family: Family) -> (Self::Peer, <Self::Driver as Driver>::Socket) {
+        match self.side {
+            Side::First => {
+                let (peer, socket) = self.first.pair(family);
+                (BothPeer::First(peer), BothSocket::First(socket))
+            }
+            Side::Second => {
+                let (peer, socket) = self.second.pair(family);
+                (BothPeer::Second(peer), BothSocket::Second(socket))
+            }
+        }
+    }
+
+    fn dial(&self, address: &Address) -> Dialled<Self::Peer> {
+        match self.side {
+            Side::First => Ok(self.first.dial(address)?.map(BothPeer::First)),
+            Side::Second => Ok(self.second.dial(address)?.map(BothPeer::Second)),
+        }
+    }
+
+    fn listen(&self, address: &Address) -> Listening<Self::Peer> {
+        match self.side {
+            Side::First => self.first.listen(address).map(BothPeer::First),
+            Side::Second => self.second.listen(address).map(BothPeer::Second),
+        }
+    }
+
+    fn silence(&self) -> (Address, Box<dyn Any>) {
+        match self.side {
+            Side::First => self.first.silence(),
+            Side::Second => self.second.silence(),
+        }
+    }
+
+    fn room(&self) -> usize {
+        self.first.room().min(self.second.room())
+    }
+
+    fn crowd(&self) -> usize {
+        self.first.crowd().min(self.second.crowd())
     }
 
     fn piece(&self, driver: &mut Self::Driver, key: Key, piece: Segment) -> Segment {
@@ -114,6 +268,50 @@ impl<A: Bed, B: Bed> Bed for BothBed<A, B> {
 
     fn patience(&self) -> Duration {
         self.first.patience().max(self.second.patience())
+    }
+}
+
+/// A peer of either side.
+#[derive(Debug)]
+pub enum BothPeer<A, B> {
+    /// A peer of the first driver's.
+    First(A),
+    /// A peer of the second driver's.
+    Second(B),
+}
+
+macro_rules! of {
+    ($peer:expr, $it:ident => $call:expr) => {
+        match $peer {
+            BothPeer::First($it) => $call,
+            BothPeer::Second($it) => $call,
+        }
+    };
+}
+
+impl<A: Peer, B: Peer> Peer for BothPeer<A, B> {
+    fn write(&mut self, bytes: &[u8]) {
+        of!(self, peer => peer.write(bytes));
+    }
+
+    fn offer(&mut self, bytes: &[u8]) -> usize {
+        of!(self, peer => peer.offer(bytes))
+    }
+
+    fn read_some(&mut self, n: usize) -> Option<Vec<u8>> {
+        of!(self, peer => peer.read_some(n))
+    }
+
+    fn end(&mut self) {
+        of!(self, peer => peer.end());
+    }
+
+    fn reset(self) {
+        of!(self, peer => peer.reset());
+    }
+
+    fn urgent(&mut self, byte: u8) {
+        of!(self, peer => peer.urgent(byte));
     }
 }
 

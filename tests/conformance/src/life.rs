@@ -1,27 +1,21 @@
 //! Clauses about the life of a connection: keys, closing, detaching, connecting.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
 use linkpoll::driver::{Detached, Driver, Key};
 use linkpoll::net::Address;
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
-};
 
-use crate::{Bed, FAMILIES, Family, Peer, Rig, pattern};
+use crate::{Bed, FAMILIES, Family, Listening, Peer as _, Place, Rig, SocketPeer, pattern};
 
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// `Closed` comes once, as the last event of its key, and the peer sees the end.
 pub fn closed_comes_once_and_last<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         let mut rig = Rig::new(bed);
-        let (key, mut peer) = rig.pair(family);
+        let (key, mut peer) = rig.pair_of(family);
         peer.write(b"unread");
         rig.until_received(key, 6);
         rig.send(key, b"answer");
@@ -40,7 +34,7 @@ pub fn closed_comes_once_and_last<B: Bed>(bed: &B) {
 /// Closing with bytes unsent does not wait for the peer to read them.
 pub fn closing_with_bytes_unsent_does_not_wait<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (key, _peer) = rig.pair(Family::Tcp);
+    let (key, _peer) = rig.pair();
     rig.send(key, &pattern(0, 8 << 20));
     rig.turn(Duration::ZERO);
     rig.close(key);
@@ -69,12 +63,12 @@ fn bother<B: Bed>(rig: &mut Rig<'_, B>, key: Key) {
 /// Operations on a key whose connection is gone, or that was never used, do nothing to anybody.
 pub fn stale_keys_do_nothing<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (old, _peer) = rig.pair(Family::Tcp);
+    let (old, _peer) = rig.pair();
     rig.close(old);
     rig.until("the close", |rig| rig.log(old).closed);
     bother(&mut rig, old);
     let new = rig.again(old);
-    let mut peer = rig.attach(new, Family::Tcp);
+    let mut peer = rig.attach(new, bed.families()[0]);
     bother(&mut rig, old);
     bother(&mut rig, Key::new(1000, 1));
     bother(&mut rig, Key::new(new.slot(), new.generation() + 1));
@@ -92,7 +86,7 @@ pub fn stale_keys_do_nothing<B: Bed>(bed: &B) {
 /// user.
 pub fn a_key_used_again_sees_nothing_old<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (mut key, mut peer) = rig.pair(Family::Tcp);
+    let (mut key, mut peer) = rig.pair();
     for round in 0..40_usize {
         // All sorts of things are under way when the connection is closed.
         peer.write(b"old");
@@ -108,7 +102,7 @@ pub fn a_key_used_again_sees_nothing_old<B: Bed>(bed: &B) {
         rig.close(key);
         rig.until("the close", |rig| rig.log(key).closed);
         let next = rig.again(key);
-        peer = rig.attach(next, FAMILIES[round % 2]);
+        peer = rig.attach(next, bed.families()[round % bed.families().len()]);
         // The audit fails at an event that is not of the new one.
         rig.turn(Duration::ZERO);
         assert!(rig.log(next).received.is_empty() && !rig.log(next).ended, "events of the former user");
@@ -124,7 +118,7 @@ pub fn a_key_used_again_sees_nothing_old<B: Bed>(bed: &B) {
 pub fn closing_one_of_a_batch_silences_it<B: Bed>(bed: &B) {
     for _ in 0..20 {
         let mut rig = Rig::new(bed);
-        let pairs: Vec<_> = (0..10).map(|_| rig.pair(Family::Unix)).collect();
+        let pairs: Vec<_> = (0..10).map(|_| rig.pair_of(Family::Unix)).collect();
         let keys: Vec<Key> = pairs.iter().map(|(key, _)| *key).collect();
         for (_, mut peer) in pairs {
             peer.write(&pattern(0, 1000));
@@ -147,9 +141,9 @@ pub fn closing_one_of_a_batch_silences_it<B: Bed>(bed: &B) {
 /// Detaching gives the socket and all unsent bytes back, and both can be attached again.
 pub fn detaching_gives_back_socket_and_unsent_bytes<B: Bed>(bed: &B) {
     const MUCH: usize = 6 << 20;
-    for family in FAMILIES {
+    for &family in bed.families() {
         let mut rig = Rig::new(bed);
-        let (key, mut peer) = rig.pair(family);
+        let (key, mut peer) = rig.pair_of(family);
         rig.send(key, &pattern(0, MUCH));
         rig.turn(Duration::ZERO);
         let sent = rig.log(key).sent;
@@ -173,11 +167,11 @@ pub fn detaching_gives_back_socket_and_unsent_bytes<B: Bed>(bed: &B) {
 
 /// Bytes that were received together with others, and were not told yet when the others were, come with the socket.
 pub fn detaching_within_a_call_loses_nothing<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         let mut rig = Rig::new(bed);
         // Whatever is received stays in use, so that one receive runs over from one block into the next at some time.
         rig.keep = true;
-        let (mut key, mut peer) = rig.pair(family);
+        let (mut key, mut peer) = rig.pair_of(family);
         let mut at = 0;
         let mut all = Vec::new();
         for size in [60_000, 30_000, 50_000, 70_000, 64_000, 10_000, 90_000] {
@@ -209,8 +203,8 @@ pub fn detaching_within_a_call_loses_nothing<B: Bed>(bed: &B) {
 pub fn descriptors_go_in_and_come_out<B: Bed>(bed: &B) {
     for family in FAMILIES {
         let mut rig = Rig::new(bed);
-        let (mut peer, fd, address) = Peer::pair(family, rig.patience());
-        let Some(socket) = B::Driver::from_fd(fd, address.clone()) else { return };
+        let (mut peer, fd, address) = SocketPeer::pair(family, rig.patience());
+        let socket = B::Driver::from_fd(fd, address.clone()).expect("a descriptor is a connection");
         assert_eq!(B::Driver::peer(&socket), address);
         let key = rig.key();
         rig.driver.attach(key, socket).expect("the socket can be attached");
@@ -218,7 +212,7 @@ pub fn descriptors_go_in_and_come_out<B: Bed>(bed: &B) {
         rig.until_sent(key);
         let detached = rig.driver.detach(key).expect("it is there");
         let fd = B::Driver::into_fd(detached.socket).expect("what was a descriptor is one");
-        let mut plain = Peer::new(TcpStream::from(fd), rig.patience());
+        let mut plain = SocketPeer::new(TcpStream::from(fd), rig.patience());
         plain.write(b"from a descriptor");
         assert_eq!(peer.read(34), b"from the driver, from a descriptor");
         peer.write(b"back");
@@ -230,32 +224,17 @@ pub fn descriptors_go_in_and_come_out<B: Bed>(bed: &B) {
     }
 }
 
-/// A path of its own for a socket, removed when dropped.
-pub(crate) struct SocketPath(pub(crate) PathBuf);
-
-impl SocketPath {
-    pub(crate) fn new(name: &str) -> Self {
-        let thread = std::thread::current().id();
-        let path = std::env::temp_dir().join(format!("lp-{name}-{}-{thread:?}", std::process::id()));
-        drop(std::fs::remove_file(&path));
-        Self(path)
-    }
+/// Somebody who listens at an address of this family, and the address for as long as it is needed.
+fn listening<B: Bed>(bed: &B, family: Family) -> (Listening<B::Peer>, Place) {
+    let place = Place::new(family);
+    (bed.listen(place.address()), place)
 }
 
-impl Drop for SocketPath {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
-    }
-}
-
-fn tcp_listener() -> (TcpListener, Address) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = Address::Tcp(listener.local_addr().expect("an address"));
-    (listener, address)
-}
-
-fn exchange<B: Bed>(rig: &mut Rig<'_, B>, key: Key, mut peer: Peer) {
-    rig.until("the connection", |rig| rig.log(key).connected);
+/// Waits for a connection to be made, and lets both ends talk.
+fn exchange<B: Bed>(rig: &mut Rig<'_, B>, key: Key, listening: Listening<B::Peer>) {
+    let accepting = listening.accept();
+    rig.until("the connection", |rig| rig.log(key).connected && accepting.is_finished());
+    let mut peer = accepting.join().expect("it is accepted");
     rig.send(key, b"ping");
     rig.until_sent(key);
     assert_eq!(peer.read(4), b"ping");
@@ -263,36 +242,33 @@ fn exchange<B: Bed>(rig: &mut Rig<'_, B>, key: Key, mut peer: Peer) {
     rig.until_received(key, 4);
 }
 
-/// A connection can be established to either family, and carries bytes both ways.
+/// A connection can be established, to each family of addresses, and carries bytes both ways.
 pub fn connecting_works<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (listener, address) = tcp_listener();
-    let key = rig.key();
-    rig.connect(key, &address).expect("connecting starts");
-    let peer = Peer::new(listener.accept().expect("a connection").0, rig.patience());
-    exchange(&mut rig, key, peer);
-
-    let path = SocketPath::new("connect");
-    let listener = UnixListener::bind(&path.0).expect("a path");
-    let key = rig.key();
-    rig.connect(key, &Address::Unix(path.0.clone())).expect("connecting starts");
-    let stream = OwnedFd::from(listener.accept().expect("a connection").0);
-    let peer = Peer::new(TcpStream::from(stream), rig.patience());
-    exchange(&mut rig, key, peer);
+    for &family in bed.families() {
+        let (listening, _place) = listening(bed, family);
+        let key = rig.key();
+        rig.connect(key, &listening.address).expect("connecting starts");
+        exchange(&mut rig, key, listening);
+    }
     rig.finish();
 }
 
 /// A connection comes from the address that was asked for; one that cannot be had is an error.
 pub fn connecting_from_a_local_address_works<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (listener, address) = tcp_listener();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = Address::Tcp(listener.local_addr().expect("an address"));
     let local = SocketAddr::from(([127, 0, 0, 9], 0));
     let key = rig.key();
     rig.connect_from(key, &address, local).expect("connecting starts");
     let (stream, from) = listener.accept().expect("a connection");
     assert_eq!(from.ip(), local.ip());
-    let peer = Peer::new(stream, rig.patience());
-    exchange(&mut rig, key, peer);
+    rig.until("the connection", |rig| rig.log(key).connected);
+    let mut peer = SocketPeer::new(stream, rig.patience());
+    rig.send(key, b"ping");
+    rig.until_sent(key);
+    assert_eq!(peer.read(4), b"ping");
     // An address for documentation only, which nobody has.
     let key = rig.key();
     assert!(rig.connect_from(key, &address, SocketAddr::from(([192, 0, 2, 1], 0))).is_err());
@@ -303,15 +279,15 @@ pub fn connecting_from_a_local_address_works<B: Bed>(bed: &B) {
 /// it.
 pub fn a_connect_can_be_given_up<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (_listener, address, waiting) = full_listener();
+    let (address, silence) = bed.silence();
     let key = rig.key();
     rig.connect(key, &address).expect("connecting starts");
     rig.linger(MOMENT);
     rig.close(key);
     rig.until("the close", |rig| rig.log(key).closed);
     let next = rig.again(key);
-    let mut peer = rig.attach(next, Family::Tcp);
-    drop(waiting);
+    let mut peer = rig.attach(next, bed.families()[0]);
+    drop(silence);
     // The audit fails at anything that is not of the new one.
     rig.linger(MOMENT);
     peer.write(b"new");
@@ -323,39 +299,28 @@ pub fn a_connect_can_be_given_up<B: Bed>(bed: &B) {
 /// What is sent before a connection is established goes out once it is, and so does the end.
 pub fn bytes_sent_while_connecting_go_out<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (listener, address) = tcp_listener();
+    let (listening, _place) = listening(bed, bed.families()[0]);
     let key = rig.key();
-    rig.connect(key, &address).expect("connecting starts");
+    rig.connect(key, &listening.address).expect("connecting starts");
     rig.send(key, b"early ");
     rig.send_chain(key, Chain::new(), Some(1));
     rig.send_chain(key, Segment::copy_of(b"bytes").into(), Some(2));
     rig.driver.shutdown(key);
+    let accepting = listening.accept();
     rig.until_sent(key);
     rig.until("both tokens are released", |rig| rig.tokens.is_empty());
-    let mut peer = Peer::new(listener.accept().expect("a connection").0, rig.patience());
+    rig.until("it is accepted", |_| accepting.is_finished());
+    let mut peer = accepting.join().expect("it is accepted");
     assert_eq!(peer.read_to_end(), b"early bytes");
     assert!(rig.log(key).connected);
     rig.finish();
-}
-
-/// A listener whose queue is full, so that its system answers no further connections.
-fn full_listener() -> (OwnedFd, Address, Vec<TcpStream>) {
-    let socket =
-        socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
-    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a port");
-    listen(&socket, Backlog::new(1).expect("a short queue")).expect("a listener");
-    let bound: SockaddrIn = getsockname(socket.as_raw_fd()).expect("an address");
-    let address = SocketAddr::from(([127, 0, 0, 1], bound.port()));
-    let limit = Duration::from_millis(100);
-    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, limit).ok()).take(16).collect();
-    (socket, Address::Tcp(address), waiting)
 }
 
 /// Switching receiving off and on does not establish a connection.
 pub fn a_pause_while_connecting_does_not_connect<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
     let key = rig.key();
-    let (_listener, address, _waiting) = full_listener();
+    let (address, _silence) = bed.silence();
     rig.connect(key, &address).expect("connecting starts");
     rig.receive(key, false);
     rig.receive(key, true);
@@ -365,42 +330,42 @@ pub fn a_pause_while_connecting_does_not_connect<B: Bed>(bed: &B) {
     rig.finish();
 
     let mut rig = Rig::new(bed);
-    let (listener, address) = tcp_listener();
+    let (listening, _place) = listening(bed, bed.families()[0]);
     let key = rig.key();
-    rig.connect(key, &address).expect("connecting starts");
+    rig.connect(key, &listening.address).expect("connecting starts");
     rig.receive(key, false);
     rig.receive(key, true);
-    let peer = Peer::new(listener.accept().expect("a connection").0, rig.patience());
-    exchange(&mut rig, key, peer);
+    exchange(&mut rig, key, listening);
     rig.finish();
 }
 
 /// A refused connection is an error, at once or as an event, and never a connection.
 pub fn a_refused_connection_is_an_error<B: Bed>(bed: &B) {
-    let mut rig = Rig::new(bed);
-    // The port is free again, and nobody listens at it.
-    let address = tcp_listener().1;
-    let key = rig.key();
-    if rig.connect(key, &address).is_ok() {
-        rig.until("the error", |rig| rig.log(key).error.is_some());
-        assert!(!rig.log(key).connected);
-        rig.close(key);
-        rig.until("the close", |rig| rig.log(key).closed);
+    for &family in bed.families() {
+        let mut rig = Rig::new(bed);
+        let place = Place::deserted(family);
+        let key = rig.key();
+        if rig.connect(key, place.address()).is_ok() {
+            rig.until("the error", |rig| rig.log(key).error.is_some());
+            assert!(!rig.log(key).connected);
+            rig.close(key);
+            rig.until("the close", |rig| rig.log(key).closed);
+        }
+        rig.finish();
     }
-    rig.finish();
 }
 
 /// A path where there is nothing is an error, at once or as an event, and the key can be used for another try.
 pub fn a_missing_path_is_an_error<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let path = SocketPath::new("missing");
+    let place = Place::new(Family::Unix);
     let key = rig.key();
-    match rig.connect(key, &Address::Unix(path.0.clone())) {
+    match rig.connect(key, place.address()) {
         Err(_) => {
-            let listener = UnixListener::bind(&path.0).expect("a path");
-            rig.connect(key, &Address::Unix(path.0.clone())).expect("the key is free");
+            let accepting = bed.listen(place.address()).accept();
+            rig.connect(key, place.address()).expect("the key is free");
             rig.until("the connection", |rig| rig.log(key).connected);
-            drop(listener);
+            drop(accepting.join().expect("it is accepted"));
         }
         Ok(()) => rig.until("the error", |rig| rig.log(key).error.is_some()),
     }

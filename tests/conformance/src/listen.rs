@@ -1,82 +1,84 @@
 //! Clauses about listeners.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use linkpoll::driver::{Driver as _, Key};
 use linkpoll::net::Address;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::life::SocketPath;
-use crate::{Bed, Rig};
+use crate::{Bed, Family, Peer as _, Place, Rig};
 
-fn any_port() -> Address {
-    Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
-}
-
-fn listening<B: Bed>(rig: &mut Rig<'_, B>) -> (Key, SocketAddr) {
+/// A listener at an address of this family, and the address for as long as it is needed.
+fn listening<B: Bed>(rig: &mut Rig<'_, B>, family: Family) -> (Key, Address, Place) {
+    let place = Place::new(family);
     let key = rig.key();
-    match rig.driver.listen(key, &any_port(), false).expect("a port") {
-        Address::Tcp(address) => (key, address),
-        Address::Unix(path) => panic!("asked for a port, got {path:?}"),
-    }
+    let address = rig.driver.listen(key, place.address(), false).expect("somebody can listen there");
+    (key, address, place)
 }
 
-/// Listening at port 0 answers the real port, at which connections are accepted; so is a path.
+/// Listening at port 0 answers the real port, at which connections are accepted.
 pub fn port_zero_becomes_a_real_port<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (_key, address) = listening(&mut rig);
-    assert_ne!(address.port(), 0);
-    let _stream = TcpStream::connect(address).expect("somebody listens");
+    let (_key, address, _place) = listening(&mut rig, Family::Tcp);
+    assert!(matches!(address, Address::Tcp(address) if address.port() != 0), "{address}");
+    let _peers = rig.dial(&address, 1);
     rig.until("the connection", |rig| rig.incoming.len() == 1);
-
-    let path = SocketPath::new("listen");
-    let key = rig.key();
-    let unix = Address::Unix(path.0.clone());
-    assert_eq!(rig.driver.listen(key, &unix, false).expect("a path"), unix);
-    let _stream = std::os::unix::net::UnixStream::connect(&path.0).expect("somebody listens");
-    rig.until("the connection", |rig| rig.incoming.len() == 2);
-    // What was accepted works.
-    let socket = rig.incoming.pop_front().expect("a socket");
-    let other = rig.key();
-    rig.driver.attach(other, socket).expect("it can be attached");
     rig.finish();
 }
 
-/// A port that somebody else listens at is an error, and so is one that does not want to be shared.
-pub fn a_port_in_use_is_an_error<B: Bed>(bed: &B) {
+/// Listening at a path answers that path, and what is accepted there carries bytes both ways.
+pub fn what_is_accepted_at_a_path_works<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken = Address::Tcp(other.local_addr().expect("an address"));
-    for share in [false, true] {
-        let key = rig.key();
-        assert!(rig.driver.listen(key, &taken, share).is_err(), "share: {share}");
-    }
-    let (_, own) = listening(&mut rig);
+    let (_key, address, place) = listening(&mut rig, Family::Unix);
+    assert_eq!(&address, place.address());
+    let dialling = rig.dial(&address, 1).pop();
+    rig.until("the connection", |rig| rig.incoming.len() == 1);
+    let mut peer = dialling.expect("one was asked for").peer();
+    let socket = rig.incoming.pop_front().expect("a socket");
     let key = rig.key();
-    assert!(rig.driver.listen(key, &Address::Tcp(own), true).is_err(), "the first one does not share");
+    rig.driver.attach(key, socket).expect("it can be attached");
+    peer.write(b"question");
+    rig.until_received(key, 8);
+    rig.send(key, b"one answer, ");
+    rig.send(key, b"and another");
+    rig.until_sent(key);
+    assert_eq!(peer.read(23), b"one answer, and another");
     rig.finish();
+}
+
+/// An address that somebody else listens at is an error, and so is one that does not want to be shared.
+pub fn an_address_in_use_is_an_error<B: Bed>(bed: &B) {
+    for &family in bed.families() {
+        let mut rig = Rig::new(bed);
+        let place = Place::new(family);
+        let other = bed.listen(place.address());
+        for share in [false, true] {
+            let key = rig.key();
+            assert!(rig.driver.listen(key, &other.address, share).is_err(), "share: {share}");
+        }
+        let (_, own, _place) = listening(&mut rig, family);
+        let key = rig.key();
+        assert!(rig.driver.listen(key, &own, true).is_err(), "the first one does not share");
+        rig.finish();
+    }
 }
 
 /// A burst of connections is accepted whole.
 pub fn a_burst_is_accepted_whole<B: Bed>(bed: &B) {
-    const BURST: usize = 300;
     let mut rig = Rig::new(bed);
-    let (_key, address) = listening(&mut rig);
-    let streams: Vec<_> =
-        (0..BURST).map(|_| TcpStream::connect(address).expect("somebody listens")).collect();
-    rig.until("all of them are accepted", |rig| rig.incoming.len() == BURST);
-    drop(streams);
+    let (_key, address, _place) = listening(&mut rig, bed.families()[0]);
+    let burst = rig.dial(&address, bed.crowd());
+    rig.until("all of them are accepted", |rig| rig.incoming.len() == burst.len());
     rig.finish();
 }
 
 /// A listener that is switched off lets connections wait, does not keep the driver awake, and accepts them later.
 pub fn a_resting_listener_keeps_connections_waiting<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (key, address) = listening(&mut rig);
+    let (key, address, _place) = listening(&mut rig, bed.families()[0]);
     rig.receive(key, false);
     rig.turn(Duration::ZERO);
-    let _streams: Vec<_> = (0..3).map(|_| TcpStream::connect(address).expect("it still listens")).collect();
+    let _peers = rig.dial(&address, 3);
     let short = rig.short_waits(5, Duration::from_millis(10));
     assert!(rig.incoming.is_empty(), "accepted while resting");
     assert!(short <= 2, "{short} of 5 waits were short");
@@ -85,16 +87,18 @@ pub fn a_resting_listener_keeps_connections_waiting<B: Bed>(bed: &B) {
     rig.finish();
 }
 
-/// A listener that is closed refuses, and its port is free again.
+/// A listener that is closed refuses, and its address is free again.
 pub fn a_closed_listener_refuses<B: Bed>(bed: &B) {
-    let mut rig = Rig::new(bed);
-    let (key, address) = listening(&mut rig);
-    rig.close(key);
-    rig.until("the close", |rig| rig.log(key).closed);
-    assert!(TcpStream::connect(address).is_err(), "somebody still listens");
-    let key = rig.key();
-    rig.driver.listen(key, &Address::Tcp(address), false).expect("the port is free");
-    rig.finish();
+    for &family in bed.families() {
+        let mut rig = Rig::new(bed);
+        let (key, address, _place) = listening(&mut rig, family);
+        rig.close(key);
+        rig.until("the close", |rig| rig.log(key).closed);
+        assert!(bed.dial(&address).is_err(), "somebody still listens");
+        let key = rig.key();
+        rig.driver.listen(key, &address, false).expect("the address is free");
+        rig.finish();
+    }
 }
 
 /// The limit of descriptors of this process; put back when it is dropped, also by a case that fails.
@@ -130,15 +134,14 @@ impl Drop for DescriptorLimit {
 /// Changes a limit of the whole process: to be run in a process of its own.
 pub fn accepting_goes_on_after_descriptors_ran_out<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (key, address) = listening(&mut rig);
+    let (key, address, _place) = listening(&mut rig, bed.families()[0]);
     let limit = DescriptorLimit::read();
     for episode in 1..=3 {
         let before = rig.incoming.len();
         // A transport may have read the limit when it was told to accept (io_uring does): it is told anew.
         rig.receive(key, false);
         rig.turn(Duration::ZERO);
-        let streams: Vec<_> =
-            (0..5).map(|_| TcpStream::connect(address).expect("somebody listens")).collect();
+        let peers = rig.dial(&address, 5);
         limit.lower(3);
         rig.receive(key, true);
         let accepts = rig.driver.system_calls().accept.get();
@@ -151,7 +154,7 @@ pub fn accepting_goes_on_after_descriptors_ran_out<B: Bed>(bed: &B) {
         limit.restore();
         rig.receive(key, true);
         rig.until("they are accepted", |rig| rig.incoming.len() == before + 5);
-        drop(streams);
+        drop(peers);
     }
     rig.finish();
 }

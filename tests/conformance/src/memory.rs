@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use linkpoll::driver::{Driver as _, Key};
 
-use crate::{Bed, Family, Peer, Rig, pattern};
+use crate::{Bed, Peer as _, Rig, pattern};
 
 /// Little, but enough for a few blocks.
 const LITTLE: usize = 256 << 10;
@@ -13,13 +13,13 @@ const EACH: usize = 150_000;
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// Connections whose peers write more than there is memory for, in a rig that keeps all of it.
-fn starving<B: Bed>(bed: &B) -> (Rig<'_, B>, Vec<Key>, Vec<thread::JoinHandle<Peer>>) {
+fn starving<B: Bed>(bed: &B) -> (Rig<'_, B>, Vec<Key>, Vec<thread::JoinHandle<B::Peer>>) {
     let mut rig = Rig::with_memory(bed, LITTLE);
     rig.keep = true;
     let mut keys = Vec::new();
     let mut writers = Vec::new();
     for _ in 0..4 {
-        let (key, mut peer) = rig.pair(Family::Tcp);
+        let (key, mut peer) = rig.pair();
         keys.push(key);
         writers.push(thread::spawn(move || {
             peer.write(&pattern(0, EACH));
@@ -48,7 +48,7 @@ fn starve<B: Bed>(rig: &mut Rig<'_, B>, keys: &[Key]) {
     assert!(short <= 2, "{short} of 5 waits were short while there was no memory");
 }
 
-fn all_came<B: Bed>(rig: Rig<'_, B>, keys: &[Key], writers: Vec<thread::JoinHandle<Peer>>) {
+fn all_came<B: Bed>(rig: Rig<'_, B>, keys: &[Key], writers: Vec<thread::JoinHandle<B::Peer>>) {
     for key in keys {
         assert!(rig.log(*key).received == pattern(0, EACH), "bytes are missing, or in another order");
     }
@@ -101,7 +101,7 @@ pub fn receiving_resumes_when_another_thread_lets_go<B: Bed>(bed: &B) {
 /// A block for a large message that cannot be had is done without.
 pub fn a_wanted_block_that_is_out_of_reach_is_done_without<B: Bed>(bed: &B) {
     let mut rig = Rig::with_memory(bed, LITTLE);
-    let (key, mut peer) = rig.pair(Family::Tcp);
+    let (key, mut peer) = rig.pair();
     peer.write(b"head");
     rig.until_received(key, 4);
     rig.driver.want(key, 1 << 20);

@@ -20,7 +20,7 @@ use linkpoll::net::Address;
 use linkpoll::sync::{Arc, Bell};
 use nix::sys::epoll::{Epoll as Poller, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::{Batched, BatchedBed, Bed};
+use crate::{Batched, BatchedBed, SocketBed};
 
 /// The bytes of a buffer.
 pub const BUFFER: usize = 4 << 10;
@@ -293,7 +293,7 @@ impl AsFd for FakeNic {
 #[derive(Clone, Copy, Debug)]
 pub struct NicBed(pub BatchedBed);
 
-impl Bed for NicBed {
+impl SocketBed for NicBed {
     type Driver = FakeNic;
 
     fn driver(&self, memory: usize) -> FakeNic {

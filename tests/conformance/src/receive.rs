@@ -6,15 +6,15 @@ use std::time::Duration;
 use linkpoll::buffer::Chain;
 use linkpoll::driver::Driver as _;
 
-use crate::{Bed, FAMILIES, Family, Rig, pattern};
+use crate::{Bed, Family, Peer as _, Rig, pattern};
 
 const MOMENT: Duration = Duration::from_millis(10);
 
 /// Bytes arrive in order and whole, however they were written.
 pub fn bytes_arrive_in_order_and_whole<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         let mut rig = Rig::new(bed);
-        let (key, mut peer) = rig.pair(family);
+        let (key, mut peer) = rig.pair_of(family);
         let sizes = [1, 2, 3, 1000, 4096, 65_535, 65_536, 65_537, 300_000];
         let total = sizes.iter().sum();
         let writer = thread::spawn(move || {
@@ -34,10 +34,10 @@ pub fn bytes_arrive_in_order_and_whole<B: Bed>(bed: &B) {
 
 /// All bytes come before the end, also when both are there before the driver looks for the first time.
 pub fn bytes_come_before_the_end<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         for size in [0, 1, 5000, 65_536, 100_000] {
             let mut rig = Rig::new(bed);
-            let (key, mut peer) = rig.pair(family);
+            let (key, mut peer) = rig.pair_of(family);
             peer.write(&pattern(0, size));
             peer.end();
             rig.until("the end", |rig| rig.log(key).ended);
@@ -52,7 +52,7 @@ pub fn the_end_is_found_behind_more_than_one_turn_takes<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
     let mut waiting = Vec::new();
     for _ in 0..20 {
-        let (key, mut peer) = rig.pair(Family::Unix);
+        let (key, mut peer) = rig.pair_of(Family::Unix);
         let size = peer.fill();
         peer.end();
         waiting.push((key, peer, size));
@@ -66,10 +66,10 @@ pub fn the_end_is_found_behind_more_than_one_turn_takes<B: Bed>(bed: &B) {
 
 /// The end is found when receiving was switched off and on again before the next wait, at any moment.
 pub fn the_end_is_found_after_a_pause_within_a_turn<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         for before in 0..4 {
             let mut rig = Rig::new(bed);
-            let (key, mut peer) = rig.pair(family);
+            let (key, mut peer) = rig.pair_of(family);
             peer.write(&pattern(0, 70_000));
             peer.end();
             rig.wait(rig.patience());
@@ -88,9 +88,9 @@ pub fn the_end_is_found_after_a_pause_within_a_turn<B: Bed>(bed: &B) {
 
 /// The end is told once, and nothing is received after it.
 pub fn the_end_is_told_once<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         let mut rig = Rig::new(bed);
-        let (key, mut peer) = rig.pair(family);
+        let (key, mut peer) = rig.pair_of(family);
         peer.write(b"last");
         peer.end();
         rig.until("the end", |rig| rig.log(key).ended);
@@ -107,9 +107,9 @@ pub fn the_end_is_told_once<B: Bed>(bed: &B) {
 
 /// Switching receiving off and on, any number of times, loses nothing.
 pub fn a_pause_loses_nothing<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         let mut rig = Rig::new(bed);
-        let (key, mut peer) = rig.pair(family);
+        let (key, mut peer) = rig.pair_of(family);
         let total = 400_000;
         let writer = thread::spawn(move || {
             for at in (0..total).step_by(1000) {
@@ -136,9 +136,9 @@ pub fn a_pause_loses_nothing<B: Bed>(bed: &B) {
 
 /// While receiving is off nothing is received after the batch in which it was switched off.
 pub fn nothing_is_received_during_a_pause<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         let mut rig = Rig::new(bed);
-        let (key, mut peer) = rig.pair(family);
+        let (key, mut peer) = rig.pair_of(family);
         peer.write(b"before");
         rig.until_received(key, 6);
         rig.receive(key, false);
@@ -156,10 +156,10 @@ pub fn nothing_is_received_during_a_pause<B: Bed>(bed: &B) {
 
 /// A connection that is not received from does not keep the driver awake, whatever its peer has done.
 pub fn a_pause_does_not_spin_when_the_peer_is_gone<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         for (way, gone) in [("data", 0), ("end", 1), ("close", 2), ("reset", 3)] {
             let mut rig = Rig::new(bed);
-            let (key, mut peer) = rig.pair(family);
+            let (key, mut peer) = rig.pair_of(family);
             rig.receive(key, false);
             rig.turn(Duration::ZERO);
             peer.write(b"unread");
@@ -184,9 +184,9 @@ pub fn a_pause_does_not_spin_when_the_peer_is_gone<B: Bed>(bed: &B) {
 
 /// Bytes that came before a hang-up can still be received when receiving is switched on again.
 pub fn bytes_from_before_a_hangup_survive_a_pause<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         let mut rig = Rig::new(bed);
-        let (key, mut peer) = rig.pair(family);
+        let (key, mut peer) = rig.pair_of(family);
         rig.receive(key, false);
         peer.write(b"unread");
         drop(peer);
@@ -200,10 +200,10 @@ pub fn bytes_from_before_a_hangup_survive_a_pause<B: Bed>(bed: &B) {
 
 /// A connection whose peer has ended its direction does not keep the driver awake, nor does one that has ended both.
 pub fn an_ended_connection_does_not_spin<B: Bed>(bed: &B) {
-    for family in FAMILIES {
+    for &family in bed.families() {
         for both in [false, true] {
             let mut rig = Rig::new(bed);
-            let (key, mut peer) = rig.pair(family);
+            let (key, mut peer) = rig.pair_of(family);
             peer.end();
             rig.until("the end", |rig| rig.log(key).ended);
             if both {
@@ -226,7 +226,7 @@ pub fn a_wanted_message_comes_in_one_block<B: Bed>(bed: &B) {
             return;
         }
         rig.keep = true;
-        let (key, mut peer) = rig.pair(Family::Tcp);
+        let (key, mut peer) = rig.pair();
         peer.write(b"head");
         rig.until_received(key, 4);
         drop(rig.segments(key));
@@ -252,7 +252,7 @@ pub fn a_wanted_message_comes_in_one_block<B: Bed>(bed: &B) {
 pub fn a_wrong_hint_loses_nothing<B: Bed>(bed: &B) {
     for hint in [0, 1, 20_000, 40_000, 3 << 20, usize::MAX] {
         let mut rig = Rig::new(bed);
-        let (key, mut peer) = rig.pair(Family::Tcp);
+        let (key, mut peer) = rig.pair();
         for at in (0..300_000).step_by(30_000) {
             rig.driver.want(key, hint);
             peer.write(&pattern(at, 30_000));
@@ -270,7 +270,7 @@ pub fn a_wrong_hint_loses_nothing<B: Bed>(bed: &B) {
 pub fn urgent_bytes_hide_no_others<B: Bed>(bed: &B) {
     for looked in [false, true] {
         let mut rig = Rig::new(bed);
-        let (key, mut peer) = rig.pair(Family::Tcp);
+        let (key, mut peer) = rig.pair();
         if looked {
             rig.turn(MOMENT);
         }
@@ -293,7 +293,7 @@ pub fn urgent_bytes_hide_no_others<B: Bed>(bed: &B) {
 /// A connection that the peer has reset is an error, not an end.
 pub fn a_reset_is_an_error<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (key, peer) = rig.pair(Family::Tcp);
+    let (key, peer) = rig.pair();
     rig.turn(Duration::ZERO);
     peer.reset();
     rig.until("the error", |rig| rig.log(key).error.is_some());
@@ -311,8 +311,8 @@ pub fn a_reset_is_an_error<B: Bed>(bed: &B) {
 pub fn a_busy_connection_leaves_room_for_others<B: Bed>(bed: &B) {
     const BUSY: usize = 64 << 20;
     let mut rig = Rig::new(bed);
-    let (busy, mut peer) = rig.pair(Family::Tcp);
-    let mut quiet: Vec<_> = (0..10).map(|_| rig.pair(Family::Tcp)).collect();
+    let (busy, mut peer) = rig.pair();
+    let mut quiet: Vec<_> = (0..10).map(|_| rig.pair()).collect();
     let writer = thread::spawn(move || {
         let bytes = vec![b'x'; 1 << 18];
         for _ in 0..BUSY / bytes.len() {

@@ -12,7 +12,7 @@ use linkpoll::net::Address;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::{Bed, Family, Peer};
+use crate::{Bed, Dialling, Family};
 
 /// What a driver has told of one connection.
 #[derive(Debug, Default)]
@@ -124,18 +124,32 @@ impl<'a, B: Bed> Rig<'a, B> {
         std::mem::take(&mut self.log_mut(key).segments)
     }
 
+    /// What makes drivers and peers.
+    pub fn bed(&self) -> &'a B {
+        self.bed
+    }
+
     /// A connection under a fresh key, and its peer.
-    pub fn pair(&mut self, family: Family) -> (Key, Peer) {
+    pub fn pair(&mut self) -> (Key, B::Peer) {
+        self.pair_of(self.bed.families()[0])
+    }
+
+    /// A connection of this family, which the driver knows, under a fresh key; and its peer.
+    pub fn pair_of(&mut self, family: Family) -> (Key, B::Peer) {
         let key = self.key();
         (key, self.attach(key, family))
     }
 
     /// A connection under this key. Answers its peer.
-    pub fn attach(&mut self, key: Key, family: Family) -> Peer {
-        let (peer, fd, address) = Peer::pair(family, self.patience());
-        let socket = self.bed.socket(fd, address);
+    pub fn attach(&mut self, key: Key, family: Family) -> B::Peer {
+        let (peer, socket) = self.bed.pair(family);
         self.driver.attach(key, socket).expect("a socket can be attached");
         peer
+    }
+
+    /// So many peers that connect to a listener of the driver, which has not accepted them yet.
+    pub fn dial(&self, address: &Address, peers: usize) -> Vec<Dialling<B::Peer>> {
+        (0..peers).map(|_| self.bed.dial(address).expect("somebody listens")).collect()
     }
 
     /// Starts to connect.

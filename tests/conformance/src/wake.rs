@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use linkpoll::driver::Driver as _;
 
-use crate::{Bed, Family, Rig};
+use crate::{Bed, Family, Peer as _, Rig};
 
 const MOMENT: Duration = Duration::from_millis(30);
 
@@ -13,7 +13,7 @@ const MOMENT: Duration = Duration::from_millis(30);
 pub fn an_idle_driver_sleeps<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
     assert!(!rig.step(), "a fresh driver has nothing to tell");
-    let _pairs: Vec<_> = (0..5).map(|_| rig.pair(Family::Tcp)).collect();
+    let _pairs: Vec<_> = (0..5).map(|_| rig.pair()).collect();
     rig.turn(Duration::ZERO);
     let start = Instant::now();
     let short = rig.short_waits(5, MOMENT);
@@ -25,7 +25,7 @@ pub fn an_idle_driver_sleeps<B: Bed>(bed: &B) {
 /// A wait of no time does not sleep.
 pub fn looking_does_not_sleep<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let _pair = rig.pair(Family::Tcp);
+    let _pair = rig.pair();
     let asleep = (0..100).filter(|_| rig.sleeps_in_turn(Duration::ZERO).0).count();
     assert!(asleep < 10, "{asleep} of 100 looks slept");
     rig.finish();
@@ -87,8 +87,8 @@ fn until_elsewhere<B: Bed>(rig: &mut Rig<'_, B>, what: &str, is_so: impl Fn(&Rig
 /// nothing else.
 pub fn an_armed_descriptor_tells_what_a_wait_would<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (key, mut peer) = rig.pair(Family::Tcp);
-    let (closing, _other) = rig.pair(Family::Unix);
+    let (key, mut peer) = rig.pair();
+    let (closing, _other) = rig.pair_of(Family::Unix);
     let bell = rig.driver.bell();
     // What is left over from attaching may end a few.
     let slept = (0..10).filter(|_| rig.turn_elsewhere(MOMENT)).count();
@@ -123,7 +123,7 @@ pub fn an_armed_descriptor_tells_what_a_wait_would<B: Bed>(bed: &B) {
 /// What has come before the look is not slept through either, although the look has taken notice of it.
 pub fn what_is_there_before_a_sleep_elsewhere_is_not_slept_through<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
-    let (key, mut peer) = rig.pair(Family::Tcp);
+    let (key, mut peer) = rig.pair();
     let bell = rig.driver.bell();
     rig.turn(Duration::ZERO);
     for round in 1..=3 {

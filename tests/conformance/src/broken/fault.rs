@@ -60,7 +60,7 @@ faults! {
     /// Sent bytes are told twice.
     SendsTwice: sent_bytes_add_up, any_number_of_pieces_arrives_in_order;
     /// Sent bytes are told once in two times.
-    ForgetsSent: sent_bytes_add_up, connecting_works;
+    ForgetsSent: sent_bytes_add_up, connecting_works, what_is_accepted_at_a_path_works;
     /// Two halves of what is sent change places.
     SendsBackwards: any_number_of_pieces_arrives_in_order, a_slow_reader_gets_everything_in_order,
         sending_goes_on_after_the_peer_has_ended, bytes_sent_while_connecting_go_out, shutdown_comes_after_unsent_bytes;
@@ -105,7 +105,7 @@ faults! {
     /// Listening answers the address that was asked for.
     KeepsPortZero: port_zero_becomes_a_real_port;
     /// A failure to listen is answered with success.
-    HidesTakenPorts: a_port_in_use_is_an_error;
+    HidesTakenPorts: an_address_in_use_is_an_error;
     /// Every tenth connection is dropped.
     DropsConnections: a_burst_is_accepted_whole;
     /// Nobody is told that descriptors ran out.

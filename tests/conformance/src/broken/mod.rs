@@ -15,7 +15,7 @@ use linkpoll::net::Address;
 pub use driver::Broken;
 pub use fault::{FAULTS, Fault};
 
-use crate::{Bed, EpollBed};
+use crate::{EpollBed, SocketBed};
 
 /// Epoll drivers with a fault.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub struct BrokenBed(pub Fault);
 /// The sound drivers that faults are put into.
 const SOUND: EpollBed = EpollBed { trigger: Trigger::Level, receive_budget: 256 << 10 };
 
-impl Bed for BrokenBed {
+impl SocketBed for BrokenBed {
     type Driver = Broken<Epoll>;
 
     fn driver(&self, memory: usize) -> Broken<Epoll> {
