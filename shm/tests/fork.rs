@@ -12,7 +12,7 @@ use linkpoll_shm::region::{OwnRegion, PeerRegion};
 use linkpoll_shm::wire::Refusal;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Uid, fork, geteuid, setresuid};
 
@@ -39,6 +39,9 @@ fn a_child_can_neither_use_nor_unmap_a_region() {
     let peer = PeerRegion::accept(fd, LEN).expect("a region");
     for base in [own.base(), peer.base()] {
         let ended = in_child(|| {
+            // A sanitizer would catch the signal, and exit.
+            // SAFETY: the default action runs nothing.
+            unsafe { signal(Signal::SIGSEGV, SigHandler::SigDfl) }.expect("a signal");
             // SAFETY: it is the parent's; that the child dies of it is what is tested.
             let byte = unsafe { base.as_ptr().read_volatile() };
             byte == 0
