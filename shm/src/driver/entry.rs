@@ -73,6 +73,8 @@ pub(super) struct Connection {
     pub(super) session: Session,
     pub(super) peer: Box<Address>,
     pub(super) unsent: Unsent,
+    /// Tokens of sent bytes that the peer has on loan: each with the loan by reference up to which all must be back.
+    pub(super) lent: VecDeque<(u64, Token)>,
     /// Bytes that are expected for one message, and the block that they go to.
     pub(super) wanted: usize,
     pub(super) block: Option<Tail>,
@@ -124,6 +126,7 @@ impl Connection {
             session: *socket.session,
             peer: socket.peer,
             unsent: Unsent::default(),
+            lent: VecDeque::new(),
             wanted: 0,
             block: None,
             receiving: true,

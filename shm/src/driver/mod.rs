@@ -3,7 +3,7 @@
 //! ```text
 //!   wait   park every active session; sleep only if none has news            parking.rs
 //!   next   what epoll reports: handshakes, doorbells, the ends of peers      handshakes.rs
-//!          each active session once: send what waits, receive                moving.rs
+//!          each active session once: send what waits, receive                sending.rs, moving.rs
 //! ```
 //!
 //! # Active and parked
@@ -23,6 +23,7 @@ mod handshakes;
 mod moving;
 mod options;
 mod parking;
+mod sending;
 mod statistics;
 
 use std::collections::VecDeque;
@@ -44,6 +45,7 @@ pub use entry::ShmSocket;
 use entry::{Connecting, Connection, Entry, Listener, Unsent};
 use handshakes::Accepting;
 pub use options::ShmOptions;
+use sending::SEND_MEMORY_FROM;
 pub use statistics::Statistics;
 
 /// The token of the bell. No slot has this number.
@@ -191,11 +193,11 @@ impl Driver for ShmDriver {
     fn caps(&self) -> Caps {
         Caps {
             receive_is_scarce: false,
-            releases_late: false,
+            releases_late: true,
             largest_batch: 1,
             must_poll: false,
             half_close: true,
-            send_memory_from: None,
+            send_memory_from: Some(SEND_MEMORY_FROM),
         }
     }
 
@@ -280,8 +282,9 @@ impl Driver for ShmDriver {
         let Some(Entry::Connection(connection)) = self.entries.remove(key) else { return None };
         self.active.retain(|&active| active != key);
         let received = self.recall(key);
-        let Connection { session, peer, mut unsent, .. } = *connection;
+        let Connection { session, peer, mut unsent, lent, .. } = *connection;
         let chain = std::mem::take(&mut unsent.chain);
+        self.release_lent(lent);
         self.release_all(unsent);
         Some(Detached { socket: ShmSocket { session: Box::new(session), peer }, received, unsent: chain })
     }
@@ -311,42 +314,12 @@ impl Driver for ShmDriver {
         }
     }
 
-    fn alloc_send(&mut self, _key: Key, bytes: usize) -> Result<Tail, AllocError> {
-        self.pool.allocate(bytes)
+    fn alloc_send(&mut self, key: Key, bytes: usize) -> Result<Tail, AllocError> {
+        self.memory_for(key, bytes)
     }
 
-    fn send(&mut self, key: Key, mut chain: Chain, released: Option<Token>) -> usize {
-        match self.entries.get_mut(key) {
-            Some(Entry::Connection(connection)) if !connection.failed => {
-                if !connection.unsent.chain.is_empty() {
-                    connection.unsent.append(chain, released);
-                    return 0;
-                }
-                match connection.session.send(&mut chain) {
-                    Ok(n) => {
-                        if chain.is_empty() {
-                            if let Some(token) = released {
-                                self.release(token);
-                            }
-                        } else {
-                            connection.unsent.append(chain, released);
-                            self.activate(key);
-                        }
-                        return n;
-                    }
-                    Err(error) => self.fail(key, error),
-                }
-            }
-            Some(Entry::Connecting(connecting)) => {
-                connecting.unsent.append(chain, released);
-                return 0;
-            }
-            _ => {}
-        }
-        if let Some(token) = released {
-            self.release(token);
-        }
-        0
+    fn send(&mut self, key: Key, chain: Chain, released: Option<Token>) -> usize {
+        self.send_on(key, chain, released)
     }
 
     fn shutdown(&mut self, key: Key) {
@@ -383,7 +356,9 @@ impl Driver for ShmDriver {
             Some(Entry::Connection(connection)) => {
                 self.take_session(&connection);
                 self.active.retain(|&active| active != key);
-                self.release_all(connection.unsent);
+                let Connection { unsent, lent, .. } = *connection;
+                self.release_lent(lent);
+                self.release_all(unsent);
             }
             Some(Entry::Connecting(connecting)) => self.release_all(connecting.unsent),
             _ => {}

@@ -1,12 +1,12 @@
-//! How bytes move between the rings and the chains of the loop.
+//! How bytes come from the rings to the loop, and how sessions fail.
 
 use std::io;
 
 use linkpoll::buffer::{AllocError, Tail};
-use linkpoll::driver::{Event, Key, Lending, Token};
+use linkpoll::driver::{Event, Key};
 
 use super::ShmDriver;
-use super::entry::{Connection, Entry, Unsent};
+use super::entry::{Connection, Entry};
 use crate::session::{Received, Room, SessionError};
 
 /// The block that connections share.
@@ -32,6 +32,13 @@ impl ShmDriver {
         }
         if std::mem::take(&mut connection.must_listen) {
             self.hear(key);
+        }
+        let Some(connection) = self.connection(key) else { return };
+        if let Err(error) = connection.session.collect() {
+            return self.fail(key, error);
+        }
+        if !connection.lent.is_empty() {
+            self.release_what_is_back(key);
         }
         let Some(connection) = self.connection(key) else { return };
         if !connection.unsent.chain.is_empty() {
@@ -172,51 +179,6 @@ impl ShmDriver {
         }
     }
 
-    /// Sends what waits for room, as far as there is some.
-    pub(super) fn flush(&mut self, key: Key) {
-        let Some(connection) = self.connection(key).filter(|connection| !connection.failed) else { return };
-        let sent = if connection.unsent.chain.is_empty() {
-            Ok(0)
-        } else {
-            connection.session.send(&mut connection.unsent.chain)
-        };
-        let n = match sent {
-            Ok(n) => n,
-            Err(error) => return self.fail(key, error),
-        };
-        if n > 0 {
-            self.events.push_back(Event::Sent(key, n));
-        }
-        let mut n = n;
-        while let Some(token) = self.connection(key).and_then(|connection| connection.unsent.took(n)) {
-            n = 0;
-            self.release(token);
-        }
-        self.end_if_due(key);
-    }
-
-    /// Ends the sending direction if that was asked for, and nothing is unsent.
-    pub(super) fn end_if_due(&mut self, key: Key) {
-        let Some(connection) = self.connection(key) else { return };
-        if connection.ending && connection.unsent.chain.is_empty() && !connection.failed {
-            connection.ending = false;
-            if let Err(error) = connection.session.end() {
-                self.fail(key, error);
-            }
-        }
-    }
-
-    #[inline]
-    pub(super) fn release(&mut self, token: Token) {
-        self.events.push_back(Event::Released(token, Lending::Copied));
-    }
-
-    pub(super) fn release_all(&mut self, unsent: Unsent) {
-        for (_, token) in unsent.tokens {
-            self.release(token);
-        }
-    }
-
     /// Ends a connection's traffic: the session is over.
     pub(super) fn fail(&mut self, key: Key, error: SessionError) {
         if let Some(connection) = self.connection(key)
@@ -234,8 +196,10 @@ impl ShmDriver {
         connection.ended = true;
         connection.block = None;
         let unsent = std::mem::take(&mut connection.unsent);
+        let lent = std::mem::take(&mut connection.lent);
         self.unwatch_socket(key);
         self.events.push_back(Event::Error(key, error));
+        self.release_lent(lent);
         self.release_all(unsent);
     }
 

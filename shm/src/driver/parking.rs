@@ -42,12 +42,15 @@ impl ShmDriver {
             return connection.is_active;
         }
         let receive = connection.may_receive();
-        match connection.session.park(receive, send) {
-            Ok(Parked::Sleeping) => {
+        // Only who waits for lent memory is woken when it comes back.
+        let awaits = !connection.lent.is_empty();
+        let released = if awaits { connection.session.park_for_releases() } else { Ok(Parked::Sleeping) };
+        match released.and_then(|released| Ok((released, connection.session.park(receive, send)?))) {
+            Ok((Parked::Sleeping, Parked::Sleeping)) => {
                 connection.is_active = false;
                 false
             }
-            Ok(Parked::NotYet) => true,
+            Ok(_) => true,
             Err(error) => {
                 connection.is_active = false;
                 self.fail(key, error);
@@ -72,6 +75,7 @@ impl ShmDriver {
     }
 
     /// Waits for room in a session's socket where frames wait for it.
+    #[inline]
     pub(super) fn update_watch(&mut self, key: Key) {
         let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return };
         let writing = connection.session.wants_to_send();

@@ -35,7 +35,8 @@ impl Statistics {
             SessionError::Violation(_)
             | SessionError::OutOfPlace
             | SessionError::Bulk(_)
-            | SessionError::Arena(_) => self.violations += 1,
+            | SessionError::Arena(_)
+            | SessionError::TooMuchMemory => self.violations += 1,
             SessionError::PeerGone | SessionError::NobodyReads => self.peers_gone += 1,
             _ => self.other_errors += 1,
         }

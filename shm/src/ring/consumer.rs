@@ -154,6 +154,12 @@ impl<S: Storage> Consumer<S> {
         Ok(Park { may_sleep: available == 0, doorbell })
     }
 
+    /// Ends the consumer: what a record says is impossible, which somebody else has found.
+    #[cold]
+    pub(crate) fn condemn(&mut self, violation: Violation) -> Violation {
+        self.latch(violation)
+    }
+
     #[cold]
     fn latch(&mut self, violation: Violation) -> Violation {
         self.fault = Some(violation);

@@ -1,7 +1,10 @@
 //! What comes over the session's socket.
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use super::{Session, SessionError};
-use crate::wire::{Arrival, Frame};
+use crate::wire::{Arrival, ControlError, Frame};
 
 /// The most receives of one look. A peer that fills its socket faster than that has to wait for the next look.
 const MOST_RECEIVES: usize = 16;
@@ -37,7 +40,7 @@ impl Session {
                     self.peer_is_gone = true;
                     return match SessionError::from(error) {
                         // The peer died with unread bytes in its socket (unix(7)): what it has published is still there.
-                        error if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(Heard::All),
+                        error if error.kind() == io::ErrorKind::ConnectionReset => Ok(Heard::All),
                         error => Err(error),
                     };
                 }
@@ -52,6 +55,15 @@ impl Session {
         self.peer_is_gone
     }
 
+    /// Sends a frame. That the peer is gone is no failure: the socket says so when it is read, behind its last bytes.
+    pub(super) fn say(&mut self, frame: Frame<OwnedFd>) -> Result<(), SessionError> {
+        match self.control.send(frame) {
+            Ok(_) => Ok(()),
+            Err(ControlError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn take_frames(&mut self) -> Result<(), SessionError> {
         while let Some(frame) = self.control.take()? {
             match frame {
@@ -59,9 +71,16 @@ impl Session {
                 Frame::Bulk(bulk, fd) => self.arrivals.arrived(bulk, fd)?,
                 Frame::GoAway => self.is_leaving = true,
                 Frame::Refused(refusal) => return Err(SessionError::Refused(refusal)),
-                Frame::AddArena(..)
-                | Frame::ArenaReady(_)
-                | Frame::Hello(_)
+                Frame::AddArena(arena, fd) => {
+                    if self.borrowing.show(arena, fd)? {
+                        self.say(Frame::ArenaReady(arena.number))?;
+                    }
+                }
+                Frame::ArenaReady(number) => {
+                    self.lending.ready(number)?;
+                    self.counters.arenas += 1;
+                }
+                Frame::Hello(_)
                 | Frame::Setup(..)
                 | Frame::Ready
                 | Frame::AskStatistics

@@ -20,12 +20,24 @@ pub struct Counters {
     pub doorbells_heard: u64,
     /// How often a ring had no room for what was to be sent.
     pub full_waits: u64,
+    /// Bytes that were lent where they were: sent without a copy on this side.
+    pub bytes_lent: u64,
+    /// Bytes that were copied into an arena, and lent.
+    pub bytes_copied_to_lend: u64,
+    /// Loans that were given.
+    pub loans_given: u64,
+    /// Those of them that have come back.
+    pub loans_returned: u64,
+    /// Loans of the peers that were received.
+    pub loans_received: u64,
+    /// Chunks of memory that the peers have mapped, to be lent from. Each has 1 MiB, and lasts as long as its session.
+    pub arenas: u64,
 }
 
 impl Counters {
     /// Each count with its name.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 8] {
+    pub fn named(&self) -> [(&'static str, u64); 14] {
         let Self {
             records_sent,
             records_received,
@@ -35,6 +47,12 @@ impl Counters {
             doorbells_suppressed,
             doorbells_heard,
             full_waits,
+            bytes_lent,
+            bytes_copied_to_lend,
+            loans_given,
+            loans_returned,
+            loans_received,
+            arenas,
         } = *self;
         [
             ("records_sent", records_sent),
@@ -45,6 +63,12 @@ impl Counters {
             ("doorbells_suppressed", doorbells_suppressed),
             ("doorbells_heard", doorbells_heard),
             ("full_waits", full_waits),
+            ("bytes_lent", bytes_lent),
+            ("bytes_copied_to_lend", bytes_copied_to_lend),
+            ("loans_given", loans_given),
+            ("loans_returned", loans_returned),
+            ("loans_received", loans_received),
+            ("arenas", arenas),
         ]
     }
 
@@ -58,5 +82,11 @@ impl Counters {
         self.doorbells_suppressed += other.doorbells_suppressed;
         self.doorbells_heard += other.doorbells_heard;
         self.full_waits += other.full_waits;
+        self.bytes_lent += other.bytes_lent;
+        self.bytes_copied_to_lend += other.bytes_copied_to_lend;
+        self.loans_given += other.loans_given;
+        self.loans_returned += other.loans_returned;
+        self.loans_received += other.loans_received;
+        self.arenas += other.arenas;
     }
 }

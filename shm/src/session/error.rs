@@ -22,6 +22,8 @@ pub enum SessionError {
     Bulk(BulkError),
     /// An arena of the peer's is not what it should be.
     Arena(Unfit),
+    /// The peer shows more arenas than we have said that we map.
+    TooMuchMemory,
     /// The peer has ended the session, and says why.
     Refused(Refusal),
     /// The peer is gone without having ended its direction.
@@ -36,7 +38,7 @@ impl SessionError {
     /// What the peer is told, if there is still someone to tell.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Violation(_) | Self::OutOfPlace | Self::Bulk(_) | Self::Arena(_) => {
+            Self::Violation(_) | Self::OutOfPlace | Self::Bulk(_) | Self::Arena(_) | Self::TooMuchMemory => {
                 Some(Refusal::Violation)
             }
             Self::Control(error) => error.refusal(),
@@ -48,7 +50,7 @@ impl SessionError {
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
-            Self::Violation(_) | Self::OutOfPlace | Self::Bulk(_) | Self::Arena(_) => {
+            Self::Violation(_) | Self::OutOfPlace | Self::Bulk(_) | Self::Arena(_) | Self::TooMuchMemory => {
                 io::ErrorKind::InvalidData
             }
             Self::Control(ControlError::Io(error)) => error.kind(),
@@ -70,6 +72,7 @@ impl fmt::Display for SessionError {
             Self::Control(error) => error.fmt(f),
             Self::Bulk(error) => error.fmt(f),
             Self::Arena(unfit) => write!(f, "an arena of the peer's: {unfit}"),
+            Self::TooMuchMemory => f.write_str("the peer shows more memory than we have said that we map"),
             Self::Refused(refusal) => write!(f, "the peer has ended the session: {refusal}"),
             Self::PeerGone => f.write_str("the peer is gone without having ended its direction"),
             Self::NobodyReads => f.write_str("the peer is gone, and takes nothing any more"),

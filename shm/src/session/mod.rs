@@ -5,12 +5,19 @@
 //! a channel on its own thread.
 //!
 //! ```text
-//!   stage      chain --> our ring                         sending.rs
+//!   stage      chain --> our ring, or our arena           sending.rs, lending.rs
 //!   publish    what was staged becomes visible; a doorbell if the peer sleeps
-//!   receive    the peer's ring --> a block of ours        receiving.rs
+//!   receive    the peer's ring and arenas --> a block of ours     receiving.rs, borrowing.rs
 //!   listen     the session's socket: doorbells, arenas, sealed memory, the end     control.rs
 //!   park       may we sleep?
 //! ```
+//!
+//! # Large bytes
+//!
+//! There is one ordered path, the ring. What is large is lent: the ring has a record that says where the bytes lie in the
+//! sender's arena. Bytes that were written there ([`allocate`](Session::allocate)) are lent where they are; other bytes are
+//! copied there, if many lie in one piece; and where there is no arena, or none of it is free, they go through the ring
+//! themselves. Nothing waits for memory to come back, unless the ring is full, too.
 //!
 //! # The end
 //!
@@ -19,11 +26,16 @@
 //! * The socket tells of the peer's death; what the peer had published before stays readable, because the memory does.
 //! * **The latch.** The first violation ends the session: the peer is told once, and its words are not looked at again.
 
+mod borrowing;
 mod control;
 mod counters;
 mod error;
+mod lending;
 mod receiving;
+mod references;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -31,13 +43,16 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use crate::bulk::Arrivals;
 use crate::handshake::{Agreed, Bells, Established};
 use crate::region::{OwnRegion, PeerRegion};
-use crate::ring::{self, Consumer, Producer};
+use crate::ring::{Consumer, Producer};
+use crate::slots::{self, Borrower, Ends};
 use crate::storage::Mapped;
 use crate::wake::Doorbell;
 use crate::wire::{Control, Credentials};
+use borrowing::{Borrowing, Unread};
 pub use control::Heard;
 pub use counters::Counters;
 pub use error::SessionError;
+use lending::Lending;
 use receiving::Pending;
 pub use receiving::{Received, Room};
 
@@ -51,6 +66,11 @@ pub struct Session {
     bells: Option<Bells>,
     producer: Producer<Mapped<Memory>>,
     consumer: Consumer<Mapped<Memory>>,
+    lending: Lending,
+    borrower: Borrower<Mapped<Memory>>,
+    borrowing: Borrowing,
+    /// A loan of which not all bytes had room.
+    loan: Option<Unread>,
     arrivals: Arrivals,
     pending: Option<Pending>,
     agreed: Agreed,
@@ -81,12 +101,16 @@ impl Session {
         let Established { control, own, peer, bells, agreed, credentials, .. } = established;
         let storage = Mapped::new((own, peer), agreed.own.ring as usize, agreed.peer.ring as usize)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let (producer, consumer) = ring::ends(storage);
+        let Ends { producer, consumer, lender, borrower } = slots::ends(storage);
         Ok(Self {
             control,
             bells,
             producer,
             consumer,
+            lending: Lending::new(lender, agreed.peer.arena),
+            borrower,
+            borrowing: Borrowing::new(agreed.own.arena),
+            loan: None,
             arrivals: Arrivals::new(agreed.own.bulk),
             pending: None,
             agreed,
@@ -171,7 +195,10 @@ impl Session {
     /// # Errors
     /// When the session is over.
     pub fn park(&mut self, receive: bool, send: Option<usize>) -> Result<Parked, SessionError> {
-        let mut may_sleep = !receive || (self.pending.is_none() && !self.peer_is_gone);
+        let must_receive = self.pending.is_some() || self.loan.is_some() || self.peer_is_gone;
+        let mut may_sleep = !receive || !must_receive;
+        let doorbell = self.borrower.publish();
+        self.ring(doorbell)?;
         if receive && !self.consumer.is_ended() {
             let park = self.consumer.park()?;
             self.ring(park.doorbell)?;
@@ -186,6 +213,42 @@ impl Session {
             may_sleep &= park.may_sleep;
         }
         Ok(if may_sleep { Parked::Sleeping } else { Parked::NotYet })
+    }
+
+    /// As [`park`](Self::park), for memory that is lent by reference: asks for a doorbell at the next release, unless one
+    /// is there. To be called before it, by those who wait for [`settled`](Self::settled).
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub fn park_for_releases(&mut self) -> Result<Parked, SessionError> {
+        let waits = self.lending.out() == 0 || self.lending.park()?;
+        Ok(if waits { Parked::Sleeping } else { Parked::NotYet })
+    }
+
+    /// Takes back what the peer has released. Costs nothing while nothing is lent, else one load of a word that the peer
+    /// writes.
+    ///
+    /// # Errors
+    /// When the session is over.
+    #[inline]
+    pub fn collect(&mut self) -> Result<(), SessionError> {
+        if self.lending.out() > 0 {
+            let back = self.lending.collect()?;
+            self.counters.loans_returned += back as u64;
+        }
+        Ok(())
+    }
+
+    /// How many loans by reference were given.
+    #[must_use]
+    pub fn referred(&self) -> u64 {
+        self.lending.references().given()
+    }
+
+    /// So many loans by reference, the first ones, are back, as far as was [collected](Self::collect).
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.lending.references().settled()
     }
 
     /// Tells the peer why the session ends, as far as that is possible without waiting.

@@ -1,10 +1,11 @@
-//! From the peer's ring into blocks of ours.
+//! From the peer's ring, and from what it lends, into blocks of ours.
 
 use linkpoll::buffer::Segment;
 
 use super::{Session, SessionError};
 use crate::bulk::BulkError;
 use crate::ring::Kind;
+use crate::slots::Loan;
 use crate::violation::Violation;
 use crate::wire::Bulk;
 
@@ -71,15 +72,16 @@ impl Session {
         Ok(self.consumer.poll()? > 0)
     }
 
-    /// Whether [`receive`](Self::receive) has something to tell that is not in the ring: a record behind the last bytes,
-    /// the end, or the peer's death.
+    /// Whether [`receive`](Self::receive) has something to tell that is not in the ring: the rest of a loan, a record behind
+    /// the last bytes, the end, or the peer's death.
     #[inline]
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.pending.is_some() || self.consumer.is_ended() || self.peer_is_gone
+        self.pending.is_some() || self.loan.is_some() || self.consumer.is_ended() || self.peer_is_gone
     }
 
-    /// Copies records into the room, as many as fit, up to about `budget` bytes. What is not bytes is answered alone.
+    /// Copies records into the room, as many as fit, up to about `budget` bytes, and what they lend, up to just so many.
+    /// What is not bytes is answered alone.
     ///
     /// # Errors
     /// When the session is over.
@@ -94,7 +96,25 @@ impl Session {
         let total = room.len();
         assert!(total >= least, "{total} bytes of room where a record may have {least}");
         let mut copied = 0;
-        while copied < budget && total - copied >= least {
+        while copied < budget {
+            if let Some(loan) = &mut self.loan {
+                let n = loan.left().min(total - copied).min(budget - copied);
+                let (first, second) = room.split(copied, n);
+                self.borrowing.copy(loan, first);
+                if !second.is_empty() {
+                    self.borrowing.copy(loan, second);
+                }
+                copied += n;
+                if loan.left() > 0 {
+                    break;
+                }
+                self.borrower.release(loan.ticket());
+                self.loan = None;
+                continue;
+            }
+            if total - copied < least {
+                break;
+            }
             let Some(record) = self.consumer.pop()? else { break };
             self.counters.records_received += 1;
             match record.kind() {
@@ -120,13 +140,18 @@ impl Session {
                         len: u32::from_le_bytes([e, f, g, h]),
                     }));
                 }
-                Kind::Lent => return Err(Violation::Loan.into()),
+                Kind::Lent => {
+                    let loan = Loan::decode(&record).and_then(|loan| self.borrowing.check(loan));
+                    self.loan = Some(loan.map_err(|violation| self.consumer.condemn(violation))?);
+                    self.counters.loans_received += 1;
+                    continue;
+                }
                 Kind::End => self.pending = Some(Pending::End),
             }
             break;
         }
         // Also where no bytes came: records without any take room in the ring too.
-        let doorbell = self.consumer.settle();
+        let doorbell = self.consumer.settle().or(self.borrower.publish());
         self.ring(doorbell)?;
         if copied > 0 {
             self.counters.bytes_received += copied as u64;

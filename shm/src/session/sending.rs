@@ -1,14 +1,23 @@
-//! From a chain, or other bytes, into our ring.
+//! From a chain, or other bytes, into our ring and our arena.
 
 use bytes::Buf;
+use linkpoll::buffer::{Chain, Segment, Tail};
 
-use super::{Session, SessionError};
-use crate::ring::{Kind, PushError};
+use super::{Memory, Session, SessionError};
+use crate::ring::{Kind, PushError, Room};
+use crate::slots::{Loan, Placed};
+use crate::storage::Mapped;
 
 /// The longest record that is made of a stream's bytes. The peer copies one out while the next is written.
 const LONGEST: usize = 8 << 10;
 /// A record that takes what little room there is must have at least this many bytes, or be the last.
 const SHORTEST: usize = 512;
+/// A piece of our arena with so many bytes is lent where it is. With fewer, a copy costs less than a loan.
+const REFER_FROM: usize = 2 << 10;
+/// So many bytes that lie in one piece elsewhere are copied into the arena, and not into the ring.
+const COPY_FROM: usize = 16 << 10;
+/// How many are copied at a time: the peer copies one piece out while the next is written.
+const PIECE: usize = 64 << 10;
 
 impl Session {
     /// The longest record that is made of a stream's bytes.
@@ -27,17 +36,152 @@ impl Session {
             return Err(SessionError::NobodyReads);
         }
         let before = from.remaining();
-        while from.has_remaining() && self.stage(from)? {}
+        while from.has_remaining() && self.stage(from, usize::MAX)? {}
         self.publish()?;
         let sent = before - from.remaining();
         self.counters.bytes_sent += sent as u64;
         Ok(sent)
     }
 
-    /// Stages one record. Answers whether there was room.
+    /// As [`send`](Self::send), and lends what is large: pieces of our arena where they are, large pieces from elsewhere as
+    /// copies. What was lent by reference keeps its memory until the peer has read it; see [`settled`](Self::settled).
+    ///
+    /// # Errors
+    /// When the session is over.
     #[inline]
-    fn stage(&mut self, from: &mut impl Buf) -> Result<bool, SessionError> {
-        let mut len = from.remaining().min(self.longest());
+    pub fn send_chain(&mut self, chain: &mut Chain) -> Result<usize, SessionError> {
+        if chain.len() < REFER_FROM {
+            return self.send(chain);
+        }
+        self.send_much(chain)
+    }
+
+    fn send_much(&mut self, chain: &mut Chain) -> Result<usize, SessionError> {
+        if self.peer_is_gone {
+            return Err(SessionError::NobodyReads);
+        }
+        self.collect()?;
+        let before = chain.len();
+        while !chain.is_empty() && self.stage_front(chain)? {}
+        self.publish()?;
+        let sent = before - chain.len();
+        self.counters.bytes_sent += sent as u64;
+        Ok(sent)
+    }
+
+    /// Memory for `len` bytes to be sent on this session, which are lent where they are; none when there is none at present.
+    /// It holds old bytes of the session's, and the peer may see all of it at any time.
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub fn allocate(&mut self, len: usize) -> Result<Option<Tail>, SessionError> {
+        if let Some(tail) = self.lending.allocate(len) {
+            return Ok(Some(tail));
+        }
+        self.collect()?;
+        let tail = self.lending.allocate(len);
+        if tail.is_none() {
+            self.grow()?;
+        }
+        Ok(tail)
+    }
+
+    /// Shows the peer one more chunk of memory, if it may have one. Nobody waits for it.
+    fn grow(&mut self) -> Result<(), SessionError> {
+        if self.peer_is_gone {
+            return Ok(());
+        }
+        match self.lending.offer() {
+            Some(frame) => self.say(frame),
+            None => Ok(()),
+        }
+    }
+
+    /// Stages what is at the front of a chain. Answers whether there was room.
+    fn stage_front(&mut self, chain: &mut Chain) -> Result<bool, SessionError> {
+        let Some(front) = chain.segments().next() else { return Ok(false) };
+        let len = front.len();
+        if self.lending.has_ticket() {
+            if let Some(placed) = self.to_refer(front) {
+                return self.refer(chain, placed);
+            }
+            let piece = len.min(PIECE);
+            if len >= COPY_FROM && self.lending.may_copy(piece) {
+                if let Some(tail) = self.lending.allocate(piece) {
+                    return self.copy(chain, tail, piece);
+                }
+                self.grow()?;
+            }
+        }
+        let most = self.longest();
+        let mut run = len;
+        for segment in chain.segments().skip(1) {
+            if run >= most || segment.len() >= COPY_FROM || self.to_refer(segment).is_some() {
+                break;
+            }
+            run += segment.len();
+        }
+        self.stage(chain, run)
+    }
+
+    /// Where a segment lies in our arena, if it is to be lent there.
+    fn to_refer(&self, segment: &Segment) -> Option<Placed> {
+        if segment.len() < REFER_FROM { None } else { self.lending.place(segment) }
+    }
+
+    /// Lends the first segment of a chain, which lies in our arena. There is a ticket.
+    fn refer(&mut self, chain: &mut Chain, placed: Placed) -> Result<bool, SessionError> {
+        if !self.has_room_for_loan()? {
+            return Ok(false);
+        }
+        if let Some(segment) = chain.pop() {
+            self.counters.bytes_lent += segment.len() as u64;
+            self.lend(segment, placed, true)?;
+        }
+        Ok(true)
+    }
+
+    /// Copies the first `len` bytes of a chain, which lie in one piece, into our arena, and lends them. There is a ticket.
+    fn copy(&mut self, chain: &mut Chain, mut tail: Tail, len: usize) -> Result<bool, SessionError> {
+        if !self.has_room_for_loan()? {
+            return Ok(false);
+        }
+        tail.spare()[..len].copy_from_slice(&chain.front()[..len]);
+        chain.advance(len);
+        let segment = tail.commit(len);
+        if let Some(placed) = self.lending.place(&segment) {
+            self.counters.bytes_copied_to_lend += len as u64;
+            self.lend(segment, placed, false)?;
+        }
+        if !chain.is_empty() {
+            self.publish()?;
+        }
+        Ok(true)
+    }
+
+    /// Whether the ring has room for the record of a loan.
+    fn has_room_for_loan(&mut self) -> Result<bool, SessionError> {
+        Ok(self.reserve(Loan::LEN)?.is_some())
+    }
+
+    fn lend(&mut self, segment: Segment, placed: Placed, by_reference: bool) -> Result<(), SessionError> {
+        let Ok(loan) = self.lending.lend(segment, placed, by_reference) else {
+            unreachable!("whoever lends has asked whether there is a ticket")
+        };
+        let Some(mut room) = self.reserve(Loan::LEN)? else {
+            unreachable!("whoever lends has asked whether there is room")
+        };
+        room.bytes().copy_from_slice(&loan.encode());
+        room.commit(Kind::Lent);
+        self.counters.records_sent += 1;
+        self.counters.loans_given += 1;
+        Ok(())
+    }
+
+    /// Stages one record of bytes, at most `most`. Answers whether there was room.
+    #[inline]
+    fn stage(&mut self, from: &mut impl Buf, most: usize) -> Result<bool, SessionError> {
+        let mut len = from.remaining().min(self.longest()).min(most);
         let mut room = loop {
             match self.producer.reserve(len) {
                 Ok(room) => break room,
@@ -46,14 +190,25 @@ impl Session {
                     self.counters.full_waits += 1;
                     return Ok(false);
                 }
-                Err(PushError::Violation(violation)) => return Err(violation.into()),
-                Err(PushError::Ended | PushError::TooLong) => return Err(SessionError::NobodyReads),
+                Err(error) => return Err(error.into()),
             }
         };
         from.copy_to_slice(room.bytes());
         room.commit(Kind::Inline);
         self.counters.records_sent += 1;
         Ok(true)
+    }
+
+    /// Room for a record of `len` bytes, if there is some.
+    fn reserve(&mut self, len: usize) -> Result<Option<Room<'_, Mapped<Memory>>>, SessionError> {
+        match self.producer.reserve(len) {
+            Ok(room) => Ok(Some(room)),
+            Err(PushError::Full) => {
+                self.counters.full_waits += 1;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Ends our direction, behind everything that was sent.
@@ -81,5 +236,14 @@ impl Session {
             self.counters.doorbells_suppressed += 1;
         }
         self.ring(doorbell)
+    }
+}
+
+impl From<PushError> for SessionError {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Violation(violation) => violation.into(),
+            PushError::Ended | PushError::TooLong | PushError::Full => Self::NobodyReads,
+        }
     }
 }

@@ -118,6 +118,13 @@ impl<M: ArenaMemory> Arena<M> {
         })
     }
 
+    /// Whether no slot is out.
+    #[cfg(test)]
+    pub(crate) fn is_whole(&mut self) -> bool {
+        self.take_back();
+        self.runs.is_whole()
+    }
+
     /// Takes back the slots whose last segment was dropped, wherever that was.
     fn take_back(&mut self) {
         while let Some(slot) = self.returns.pop() {

@@ -57,7 +57,15 @@ impl<S: Storage, T> Lender<S, T> {
         self.table.lend(thing)
     }
 
+    /// Whether as much is lent as can be.
+    #[inline]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.table.is_full()
+    }
+
     /// How many loans are out.
+    #[inline]
     #[must_use]
     pub fn lent(&self) -> usize {
         self.table.len()

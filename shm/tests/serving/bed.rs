@@ -18,6 +18,10 @@ impl Path {
         Self(path)
     }
 
+    pub(crate) fn as_path(&self) -> &std::path::Path {
+        &self.0
+    }
+
     pub(crate) fn address(&self) -> Address {
         Address::Unix(self.0.clone())
     }

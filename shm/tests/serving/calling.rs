@@ -51,6 +51,11 @@ fn echo() -> impl MakeHandler {
 }
 
 fn exchange(name: &str, spin: Spin, sizes: &[usize], depth: usize) {
+    exchange_with(name, spin, sizes, depth, |_| {});
+}
+
+/// Calls, `depth` at a time; `look` is called when all are answered, and the server still runs.
+pub(crate) fn exchange_with(name: &str, spin: Spin, sizes: &[usize], depth: usize, look: impl FnOnce(&Path)) {
     let path = Path::new(name);
     let options = ShmOptions::default();
     let server = server(&path, &options, spin, echo());
@@ -71,6 +76,7 @@ fn exchange(name: &str, spin: Spin, sizes: &[usize], depth: usize) {
             assert!(reply == message, "{} bytes came back as {}", message.len(), reply.len());
         }
     }
+    look(&path);
     drop(client);
     loops.stopper().stop_now();
     loops.join().expect("loops end");
