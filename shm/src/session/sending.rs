@@ -25,46 +25,54 @@ impl Session {
         self.producer.longest().min(LONGEST)
     }
 
-    /// Moves bytes from the front of `from`, a chain or a slice, into the ring, as many as there is room for, and publishes
-    /// them. Answers how many that were.
+    /// Moves bytes from the front of `from`, a chain or a slice, to the peer, as many as there is room for, and publishes
+    /// them. Answers how many that were. Large pieces are copied into our arena and lent, if it has room; all others go
+    /// through the ring.
     ///
     /// # Errors
     /// When the session is over.
     #[inline]
     pub fn send(&mut self, from: &mut impl Buf) -> Result<usize, SessionError> {
-        if self.peer_is_gone {
-            return Err(SessionError::NobodyReads);
+        if from.remaining() < COPY_FROM {
+            return self.send_with(from, |session, from| session.stage(from, usize::MAX));
         }
-        let before = from.remaining();
-        while from.has_remaining() && self.stage(from, usize::MAX)? {}
-        self.publish()?;
-        let sent = before - from.remaining();
-        self.counters.bytes_sent += sent as u64;
-        Ok(sent)
+        self.collect()?;
+        self.send_with(from, |session, from| {
+            let piece = from.chunk().len();
+            match session.stage_copy(from, piece)? {
+                Some(staged) => Ok(staged),
+                None => session.stage(from, usize::MAX),
+            }
+        })
     }
 
-    /// As [`send`](Self::send), and lends what is large: pieces of our arena where they are, large pieces from elsewhere as
-    /// copies. What was lent by reference keeps its memory until the peer has read it; see [`settled`](Self::settled).
+    /// As [`send`](Self::send). What lies in our arena is lent where it is; it keeps its memory until the peer has read it;
+    /// see [`settled`](Self::settled).
     ///
     /// # Errors
     /// When the session is over.
     #[inline]
     pub fn send_chain(&mut self, chain: &mut Chain) -> Result<usize, SessionError> {
         if chain.len() < REFER_FROM {
-            return self.send(chain);
+            return self.send_with(chain, |session, chain| session.stage(chain, usize::MAX));
         }
-        self.send_much(chain)
+        self.collect()?;
+        self.send_with(chain, Self::stage_front)
     }
 
-    fn send_much(&mut self, chain: &mut Chain) -> Result<usize, SessionError> {
+    #[inline]
+    fn send_with<B: Buf>(
+        &mut self,
+        from: &mut B,
+        mut stage: impl FnMut(&mut Self, &mut B) -> Result<bool, SessionError>,
+    ) -> Result<usize, SessionError> {
         if self.peer_is_gone {
             return Err(SessionError::NobodyReads);
         }
-        self.collect()?;
-        let before = chain.len();
-        while !chain.is_empty() && self.stage_front(chain)? {}
+        let before = from.remaining();
+        while from.has_remaining() && stage(self, from)? {}
         self.publish()?;
-        let sent = before - chain.len();
+        let sent = before - from.remaining();
         self.counters.bytes_sent += sent as u64;
         Ok(sent)
     }
@@ -101,17 +109,13 @@ impl Session {
     fn stage_front(&mut self, chain: &mut Chain) -> Result<bool, SessionError> {
         let Some(front) = chain.segments().next() else { return Ok(false) };
         let len = front.len();
-        if self.lending.has_ticket() {
-            if let Some(placed) = self.to_refer(front) {
-                return self.refer(chain, placed);
-            }
-            let piece = len.min(PIECE);
-            if len >= COPY_FROM && self.lending.may_copy(piece) {
-                if let Some(tail) = self.lending.allocate(piece) {
-                    return self.copy(chain, tail, piece);
-                }
-                self.grow()?;
-            }
+        if self.lending.has_ticket()
+            && let Some(placed) = self.to_refer(front)
+        {
+            return self.refer(chain, placed);
+        }
+        if let Some(staged) = self.stage_copy(chain, len)? {
+            return Ok(staged);
         }
         let most = self.longest();
         let mut run = len;
@@ -122,6 +126,33 @@ impl Session {
             run += segment.len();
         }
         self.stage(chain, run)
+    }
+
+    /// Copies bytes from the front of `from`, of which `piece` lie together, into our arena, and lends them. Answers whether
+    /// the ring had room; `None` when they are too few, or the arena has no room for them.
+    fn stage_copy(&mut self, from: &mut impl Buf, piece: usize) -> Result<Option<bool>, SessionError> {
+        let len = piece.min(PIECE);
+        if len < COPY_FROM || !self.lending.has_ticket() || !self.lending.may_copy(len) {
+            return Ok(None);
+        }
+        let Some(mut tail) = self.lending.allocate(len) else {
+            self.grow()?;
+            return Ok(None);
+        };
+        if !self.has_room_for_loan()? {
+            return Ok(Some(false));
+        }
+        from.copy_to_slice(&mut tail.spare()[..len]);
+        let segment = tail.commit(len);
+        if let Some(placed) = self.lending.place(&segment) {
+            self.counters.bytes_copied_to_lend += len as u64;
+            self.lend(segment, placed, false)?;
+        }
+        if from.has_remaining() {
+            // The peer copies this piece out while the next is written.
+            self.publish()?;
+        }
+        Ok(Some(true))
     }
 
     /// Where a segment lies in our arena, if it is to be lent there.
@@ -137,24 +168,6 @@ impl Session {
         if let Some(segment) = chain.pop() {
             self.counters.bytes_lent += segment.len() as u64;
             self.lend(segment, placed, true)?;
-        }
-        Ok(true)
-    }
-
-    /// Copies the first `len` bytes of a chain, which lie in one piece, into our arena, and lends them. There is a ticket.
-    fn copy(&mut self, chain: &mut Chain, mut tail: Tail, len: usize) -> Result<bool, SessionError> {
-        if !self.has_room_for_loan()? {
-            return Ok(false);
-        }
-        tail.spare()[..len].copy_from_slice(&chain.front()[..len]);
-        chain.advance(len);
-        let segment = tail.commit(len);
-        if let Some(placed) = self.lending.place(&segment) {
-            self.counters.bytes_copied_to_lend += len as u64;
-            self.lend(segment, placed, false)?;
-        }
-        if !chain.is_empty() {
-            self.publish()?;
         }
         Ok(true)
     }

@@ -133,7 +133,7 @@ impl Stream {
 proptest! {
     #![proptest_config(config())]
 
-    /// SL-1: a session is a queue of bytes, whatever lies in an arena and whatever does not; every loan is counted out and
+    /// O-1: a session is a queue of bytes, whatever lies in an arena and whatever does not; every loan is counted out and
     /// counted in; and when all is received and nothing kept, all memory of the arena is free again.
     #[test]
     fn a_session_is_a_queue_and_all_its_memory_comes_back(
