@@ -12,6 +12,9 @@ use crate::wire::AddArena;
 /// The most arenas of a peer's, so that many small ones do not take all mappings that a process may have.
 const MOST_ARENAS: usize = 64;
 
+/// A loan of so many bytes is released as soon as they are copied, and not with others.
+const LARGE: usize = 16 << 10;
+
 /// The peer's arenas, mapped for reading.
 #[derive(Debug)]
 pub(super) struct Borrowing {
@@ -28,6 +31,7 @@ pub(super) struct Unread {
     at: usize,
     left: usize,
     ticket: u32,
+    is_large: bool,
 }
 
 impl Borrowing {
@@ -68,7 +72,7 @@ impl Borrowing {
         let index = loan.arena as usize;
         let arena = self.arenas.get(index).and_then(Option::as_ref).ok_or(Violation::Loan)?;
         let (at, left) = loan.check(arena.len())?;
-        Ok(Unread { arena: index, at, left, ticket: loan.ticket })
+        Ok(Unread { arena: index, at, left, ticket: loan.ticket, is_large: left >= LARGE })
     }
 
     /// Copies the next bytes of a loan, each once. There must be so many left.
@@ -87,6 +91,11 @@ impl Unread {
     /// How many bytes are left.
     pub(super) fn left(&self) -> usize {
         self.left
+    }
+
+    /// Whether it is worth a release of its own.
+    pub(super) fn is_large(&self) -> bool {
+        self.is_large
     }
 
     /// What is to be released when none is left.

@@ -19,15 +19,27 @@ pub enum Heard {
 }
 
 impl Session {
-    /// Reads the session's socket: doorbells, sealed memory, the end. Never blocks, and reads a bounded amount.
+    /// Reads the session's socket: doorbells, arenas, sealed memory, the end. Never blocks, and reads a bounded amount: a
+    /// doorbell alone costs one system call.
     ///
     /// # Errors
     /// When the session is over.
     pub fn listen(&mut self) -> Result<Heard, SessionError> {
+        self.hear(false)
+    }
+
+    /// As [`listen`](Self::listen); with `all`, up to what a socket says that has nothing.
+    pub(super) fn hear(&mut self, all: bool) -> Result<Heard, SessionError> {
         self.take_frames()?;
         for _ in 0..MOST_RECEIVES {
             match self.control.receive() {
-                Ok(Arrival::Bytes) => self.take_frames()?,
+                Ok(Arrival::Bytes) => {
+                    self.take_frames()?;
+                    if !all && self.control.is_drained() {
+                        self.control.flush()?;
+                        return Ok(Heard::More);
+                    }
+                }
                 Ok(Arrival::Nothing) => {
                     self.control.flush()?;
                     return Ok(Heard::All);

@@ -108,8 +108,14 @@ impl Session {
                 if loan.left() > 0 {
                     break;
                 }
+                let is_large = loan.is_large();
                 self.borrower.release(loan.ticket());
                 self.loan = None;
+                if is_large {
+                    // The lender may write its next piece there.
+                    let doorbell = self.borrower.publish();
+                    self.ring(doorbell)?;
+                }
                 continue;
             }
             if total - copied < least {
@@ -175,7 +181,7 @@ impl Session {
                     return Ok(Received::Sealed(segment));
                 }
                 // It was sent before the record was published, so it is in the socket.
-                self.listen()?;
+                self.hear(true)?;
                 let segment = self.arrivals.claim(bulk)?.ok_or(BulkError::Sequence)?;
                 self.counters.bytes_received += segment.len() as u64;
                 Ok(Received::Sealed(segment))

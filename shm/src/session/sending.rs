@@ -36,7 +36,6 @@ impl Session {
         if from.remaining() < COPY_FROM {
             return self.send_with(from, |session, from| session.stage(from, usize::MAX));
         }
-        self.collect()?;
         self.send_with(from, |session, from| {
             let piece = from.chunk().len();
             match session.stage_copy(from, piece)? {
@@ -132,7 +131,12 @@ impl Session {
     /// the ring had room; `None` when they are too few, or the arena has no room for them.
     fn stage_copy(&mut self, from: &mut impl Buf, piece: usize) -> Result<Option<bool>, SessionError> {
         let len = piece.min(PIECE);
-        if len < COPY_FROM || !self.lending.has_ticket() || !self.lending.may_copy(len) {
+        if len < COPY_FROM {
+            return Ok(None);
+        }
+        // What has come back meanwhile is still in the caches.
+        self.collect()?;
+        if !self.lending.has_ticket() || !self.lending.may_copy(len) {
             return Ok(None);
         }
         let Some(mut tail) = self.lending.allocate(len) else {
@@ -148,7 +152,7 @@ impl Session {
             self.counters.bytes_copied_to_lend += len as u64;
             self.lend(segment, placed, false)?;
         }
-        if from.has_remaining() {
+        if from.remaining() >= COPY_FROM {
             // The peer copies this piece out while the next is written.
             self.publish()?;
         }

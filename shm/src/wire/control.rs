@@ -33,6 +33,8 @@ pub struct Control {
     /// Reused for each arrival.
     arriving: Vec<OwnedFd>,
     outbox: VecDeque<Queued>,
+    /// The last receive got less than it had room for.
+    is_drained: bool,
 }
 
 /// The unsent rest of a frame.
@@ -47,7 +49,7 @@ impl Control {
     /// Takes a connected Unix stream socket.
     #[must_use]
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, inbox: Inbox::new(), arriving: Vec::new(), outbox: VecDeque::new() }
+        Self { socket, inbox: Inbox::new(), arriving: Vec::new(), outbox: VecDeque::new(), is_drained: false }
     }
 
     /// Receives once (recvmsg(2)). After it has answered [`Arrival::Bytes`], [`take`](Self::take) must be asked until
@@ -61,6 +63,7 @@ impl Control {
             // Zero bytes would look like the end.
             return Ok(Arrival::Bytes);
         }
+        let most = space.len();
         let arrived = match sys::receive(self.socket.as_fd(), space, &mut self.arriving) {
             Ok(arrived) => arrived,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Arrival::Nothing),
@@ -74,8 +77,16 @@ impl Control {
                 ControlError::Frame(FrameError::Descriptors)
             });
         }
+        self.is_drained = arrived.bytes < most;
         self.inbox.arrived(arrived.bytes, self.arriving.drain(..));
         Ok(if arrived.bytes == 0 { Arrival::End } else { Arrival::Bytes })
+    }
+
+    /// Whether the last receive got less than it had room for: most likely nothing is left in the socket, except where a
+    /// descriptor has ended what one call answers.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.is_drained
     }
 
     /// The next frame among what has arrived. Doorbells in a row are one.

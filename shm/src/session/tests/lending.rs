@@ -176,7 +176,7 @@ fn what_was_lent_is_received_when_the_lender_is_gone() {
             a.end().unwrap();
         }
         drop(a);
-        assert_eq!(b.listen().unwrap(), Heard::All);
+        while b.listen().unwrap() == Heard::More {}
         let mut at = 1000;
         while at < CHUNK {
             at += receive(&mut b, at, 200_000).unwrap();
