@@ -7,6 +7,7 @@
 //! Every byte that two processes say to each other is in `PROTOCOL.md`.
 
 pub mod bulk;
+pub mod channel;
 pub mod driver;
 pub mod handshake;
 pub mod layout;
@@ -20,5 +21,6 @@ mod violation;
 pub mod wake;
 pub mod wire;
 
+pub use channel::Channel;
 pub use driver::{ShmDriver, ShmOptions, ShmSocket};
 pub use violation::Violation;

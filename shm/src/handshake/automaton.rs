@@ -8,7 +8,7 @@
 //!
 //! An error ends it: whatever comes after is an error, too.
 
-use super::{HandshakeError, Options, Step, is_ring};
+use super::{HandshakeError, Options, Step, features, is_ring};
 use crate::layout;
 use crate::wire::{Frame, Hello, Refusal, Role, Setup, VERSIONS};
 
@@ -198,6 +198,9 @@ impl Automaton {
         if peer.versions.0 > peer.versions.1 || version < first.max(peer.versions.0) {
             return Err(Refusal::Version);
         }
+        if self.hello.features & !peer.features & features::MESSAGES != 0 {
+            return Err(Refusal::Content);
+        }
         self.agreed.version = version;
         self.agreed.features = self.hello.features & peer.features;
         self.agreed.id = self.hello.nonce ^ peer.nonce;
@@ -225,7 +228,7 @@ impl Automaton {
         if setup.version != self.agreed.version || setup.features != self.agreed.features {
             return Err(Refusal::Version);
         }
-        if has_bell != self.agreed.has(super::features::EVENT_FD) {
+        if has_bell != self.agreed.has(features::EVENT_FD) {
             return Err(Refusal::Descriptors);
         }
         if !is_ring(setup.ring) || setup.releases != RELEASES {

@@ -47,6 +47,8 @@ pub use policy::Policy;
 pub mod features {
     /// Doorbells are an eventfd for each direction, and not bytes in the socket.
     pub const EVENT_FD: u32 = 1;
+    /// Records are messages and parts of messages, and not pieces of a stream. Who can do this does nothing else.
+    pub const MESSAGES: u32 = 2;
 }
 
 /// The smallest ring, in bytes.
@@ -65,6 +67,16 @@ pub enum Doorbell {
     EventFd,
 }
 
+/// What the records of a session are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// Pieces of two streams of bytes, one for each direction.
+    #[default]
+    Stream,
+    /// Messages, whose borders are kept. A peer that wants a stream is refused.
+    Messages,
+}
+
 /// What one side of a session wants.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -76,6 +88,8 @@ pub struct Options {
     pub bulk: u32,
     /// How doorbells ring. Default: in the socket.
     pub doorbell: Doorbell,
+    /// What is sent. Drivers send streams, channels messages. Default: a stream.
+    pub content: Content,
     /// Whose sessions are welcome. Default: those of our own user.
     pub policy: Policy,
     /// The time that each step of the handshake may take. Default: one second.
@@ -89,6 +103,7 @@ impl Default for Options {
             arena: 8 << 20,
             bulk: 64 << 20,
             doorbell: Doorbell::default(),
+            content: Content::default(),
             policy: Policy::default(),
             step: Duration::from_secs(1),
         }
@@ -97,7 +112,9 @@ impl Default for Options {
 
 impl Options {
     fn features(&self) -> u32 {
-        if self.doorbell == Doorbell::EventFd { features::EVENT_FD } else { 0 }
+        let bells = if self.doorbell == Doorbell::EventFd { features::EVENT_FD } else { 0 };
+        let messages = if self.content == Content::Messages { features::MESSAGES } else { 0 };
+        bells | messages
     }
 
     fn limits(&self) -> Limits {

@@ -77,6 +77,16 @@ impl<S: Storage> Consumer<S> {
         Ok(tail.since(self.head))
     }
 
+    /// Whether the next [`pop`](Self::pop) has something to look at. Looks at what the peer has published only when all that
+    /// was seen is consumed.
+    ///
+    /// # Errors
+    /// When the peer has broken the protocol, now or before.
+    #[inline]
+    pub fn is_ready(&mut self) -> Result<bool, Violation> {
+        Ok(self.head != self.seen || self.poll()? > 0)
+    }
+
     /// The next record; looks at what the peer has published only when all that was seen is consumed. The record counts
     /// as consumed from then on, but the peer hears of it only after the record is dropped.
     ///

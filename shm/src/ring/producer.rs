@@ -104,6 +104,26 @@ impl<S: Storage> Producer<S> {
         self.tail != self.published
     }
 
+    /// How many bytes of the ring wait for [`publish`](Self::publish): records with their heads and padding.
+    #[inline]
+    #[must_use]
+    pub fn staged(&self) -> usize {
+        self.tail.since(self.published)
+    }
+
+    /// Takes back what was staged, but for the first `keep` bytes of what waits for [`publish`](Self::publish): a value that
+    /// [`staged`](Self::staged) had since. The end is not taken back.
+    ///
+    /// # Panics
+    /// When fewer bytes wait.
+    pub fn unstage(&mut self, keep: usize) {
+        let staged = self.staged();
+        assert!(keep <= staged, "{keep} bytes kept of {staged}");
+        if !self.is_ended {
+            self.tail = self.published.plus(keep);
+        }
+    }
+
     /// Whether the peer has consumed everything that was published, as it has said so far. It says so late: when it has
     /// consumed a quarter of the ring, and before it sleeps.
     ///

@@ -22,6 +22,10 @@ pub enum Kind {
     Bulk = 3,
     /// Nothing comes after it. It has no bytes.
     End = 4,
+    /// Its bytes are the first ones of a message, or further ones, but not the last.
+    Part = 5,
+    /// The parts before it are no message. It has no bytes.
+    Void = 6,
 }
 
 /// Skip the rest of the ring. It has no bytes either: where it ends is known.
@@ -30,7 +34,15 @@ pub(super) const PADDING: u32 = 0x5041_4421;
 impl Kind {
     /// The kind that the word stands for.
     fn of(word: u32) -> Option<Self> {
-        [Self::Inline, Self::Lent, Self::Bulk, Self::End].into_iter().find(|kind| *kind as u32 == word)
+        match word {
+            1 => Some(Self::Inline),
+            2 => Some(Self::Lent),
+            3 => Some(Self::Bulk),
+            4 => Some(Self::End),
+            5 => Some(Self::Part),
+            6 => Some(Self::Void),
+            _ => None,
+        }
     }
 }
 
@@ -67,7 +79,7 @@ pub(super) fn decode(
     }
     let kind = Kind::of(word).ok_or(Violation::Kind { found: word })?;
     let len = length as usize;
-    if len > most - HEADER || (kind == Kind::End && len != 0) {
+    if len > most - HEADER || (matches!(kind, Kind::End | Kind::Void) && len != 0) {
         return Err(bad_length);
     }
     let size = size(len);

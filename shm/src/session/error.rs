@@ -26,6 +26,8 @@ pub enum SessionError {
     TooMuchMemory,
     /// The peer has ended the session, and says why.
     Refused(Refusal),
+    /// A message of the peer's is longer than this side takes.
+    LongMessage,
     /// The peer is gone without having ended its direction.
     PeerGone,
     /// The peer is gone, and takes nothing any more.
@@ -41,6 +43,7 @@ impl SessionError {
             Self::Violation(_) | Self::OutOfPlace | Self::Bulk(_) | Self::Arena(_) | Self::TooMuchMemory => {
                 Some(Refusal::Violation)
             }
+            Self::LongMessage => Some(Refusal::Geometry),
             Self::Control(error) => error.refusal(),
             Self::Refused(_) | Self::PeerGone | Self::NobodyReads | Self::Forked => None,
         }
@@ -53,6 +56,7 @@ impl SessionError {
             Self::Violation(_) | Self::OutOfPlace | Self::Bulk(_) | Self::Arena(_) | Self::TooMuchMemory => {
                 io::ErrorKind::InvalidData
             }
+            Self::LongMessage => io::ErrorKind::InvalidData,
             Self::Control(ControlError::Io(error)) => error.kind(),
             Self::Control(ControlError::Frame(_)) => io::ErrorKind::InvalidData,
             Self::Control(_) => io::ErrorKind::OutOfMemory,
@@ -74,6 +78,7 @@ impl fmt::Display for SessionError {
             Self::Arena(unfit) => write!(f, "an arena of the peer's: {unfit}"),
             Self::TooMuchMemory => f.write_str("the peer shows more memory than we have said that we map"),
             Self::Refused(refusal) => write!(f, "the peer has ended the session: {refusal}"),
+            Self::LongMessage => f.write_str("a message of the peer's is longer than this side takes"),
             Self::PeerGone => f.write_str("the peer is gone without having ended its direction"),
             Self::NobodyReads => f.write_str("the peer is gone, and takes nothing any more"),
             Self::Forked => f.write_str("the session belongs to the process that this one was forked from"),

@@ -31,6 +31,7 @@ mod control;
 mod counters;
 mod error;
 mod lending;
+mod messages;
 mod receiving;
 mod references;
 mod sending;
@@ -53,6 +54,7 @@ pub use control::Heard;
 pub use counters::Counters;
 pub use error::SessionError;
 use lending::Lending;
+pub(crate) use messages::{MessageRoom, Part};
 use receiving::Pending;
 pub use receiving::{Received, Room};
 

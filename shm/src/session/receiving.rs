@@ -152,6 +152,10 @@ impl Session {
                     self.counters.loans_received += 1;
                     continue;
                 }
+                kind @ (Kind::Part | Kind::Void) => {
+                    let violation = Violation::Kind { found: kind as u32 };
+                    return Err(self.consumer.condemn(violation).into());
+                }
                 Kind::End => self.pending = Some(Pending::End),
             }
             break;

@@ -244,7 +244,7 @@ impl Session {
     }
 
     #[inline]
-    fn publish(&mut self) -> Result<(), SessionError> {
+    pub(crate) fn publish(&mut self) -> Result<(), SessionError> {
         if !self.producer.has_staged() {
             return Ok(());
         }

@@ -74,4 +74,6 @@ refusals! {
     Leaving = 15, "the server is leaving";
     /// The protocol was broken within a session: in the ring, or over the socket.
     Violation = 16, "the protocol was broken";
+    /// One side sends messages, and the other a stream.
+    Content = 17, "one side sends messages, and the other a stream";
 }

@@ -81,6 +81,29 @@ fn a_record_is_written_in_place_and_may_be_shorter_than_its_room() {
 }
 
 #[test]
+fn what_is_taken_back_is_never_seen() {
+    for offset in (0..256).step_by(8) {
+        let ((mut producer, _), (_, mut consumer)) = sides::<u32>(256, offset);
+        producer.push(Kind::Inline, b"published").unwrap();
+        let _ = producer.publish();
+        producer.push(Kind::Inline, b"staged").unwrap();
+        let keep = producer.staged();
+        for round in 0..9 {
+            let pushed = (0..9).filter(|_| producer.push(Kind::Part, &vec![9; round * 6]).is_ok()).count();
+            assert!(pushed > 0);
+            producer.unstage(keep);
+        }
+        let _ = producer.publish();
+        producer.push(Kind::Inline, b"behind").unwrap();
+        let _ = producer.publish();
+        for expected in [&b"published"[..], b"staged", b"behind"] {
+            assert_eq!(bytes_of(&consumer.pop().unwrap().unwrap()), expected);
+        }
+        assert!(consumer.pop().unwrap().is_none());
+    }
+}
+
+#[test]
 fn the_longest_record_always_fits_into_a_drained_ring() {
     // Every position, with everything that the consumer may hold back.
     for offset in (0..256).step_by(8) {
@@ -204,13 +227,14 @@ fn sides_of<I: Index>(peer: &Witnessed<I>, start: I) -> Side<I> {
 
 #[test]
 fn impossible_records_are_violations() {
-    let cases: [(u64, Violation); 8] = [
+    let cases: [(u64, Violation); 9] = [
         (0, Violation::Kind { found: 0 }),
-        (record::encode(5, 0), Violation::Kind { found: 5 }),
+        (record::encode(7, 0), Violation::Kind { found: 7 }),
         (record::encode(1, 57), Violation::Length { found: 57 }),
         (record::encode(1, 0xFFFF_FFFF), Violation::Length { found: 0xFFFF_FFFF }),
         (record::encode(1, 9), Violation::Length { found: 9 }), // 24 bytes, of which 16 are published
         (record::encode(4, 1), Violation::Length { found: 1 }),
+        (record::encode(6, 1), Violation::Length { found: 1 }),
         (record::encode(record::PADDING, 0), Violation::Length { found: 0 }), // it would skip the whole ring
         (record::encode(record::PADDING, 8), Violation::Length { found: 8 }),
     ];

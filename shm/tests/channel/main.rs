@@ -1,0 +1,6 @@
+//! Channels, over a path, with both ends in this process or in another one.
+
+mod bed;
+mod ends;
+mod lengths;
+mod waits;
