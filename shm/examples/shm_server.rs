@@ -32,11 +32,13 @@ fn serve(path: PathBuf) -> Result<(), HandlerError> {
     let service = Serve::function(Requests::new, |request, reply: Answer<'_, Requests>| {
         reply.send(answer(request));
     });
+    // Clones, so that whoever asks one loop how it is (`lab shmstat`) is told of all.
+    let options = ShmOptions::default();
     let server = Server::builder()
         .loops(1)
         // While calls come in quick succession they are looked for, and not waited for.
         .spin(Spin::Adaptive)
-        .bind_with(&Address::Unix(path), service, |_| ShmDriver::new(ShmOptions::default()))?;
+        .bind_with(&Address::Unix(path), service, move |_| ShmDriver::new(options.clone()))?;
     println!("listening on {}", server.address());
     signals.forever().next();
     server.stopper().stop();

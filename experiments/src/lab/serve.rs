@@ -107,9 +107,12 @@ fn bind(
             bind_on(builder, arguments, address, requests, dispatch, factory)
         }
         #[cfg(feature = "shm")]
-        None => bind_on(builder, arguments, address, requests, dispatch, |_| {
-            linkpoll_shm::ShmDriver::new(linkpoll_shm::ShmOptions::default())
-        }),
+        None => {
+            let mut options = linkpoll_shm::ShmOptions::default();
+            options.session.doorbell = arguments.doorbell.map(Into::into).unwrap_or_default();
+            let factory = move |_| linkpoll_shm::ShmDriver::new(options.clone());
+            bind_on(builder, arguments, address, requests, dispatch, factory)
+        }
         #[cfg(not(feature = "shm"))]
         None => Err(std::io::ErrorKind::Unsupported.into()),
     }

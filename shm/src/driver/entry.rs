@@ -9,7 +9,7 @@ use linkpoll::driver::Token;
 use linkpoll::net::Address;
 
 use crate::handshake::Handshake;
-use crate::session::Session;
+use crate::session::{Counters, Session};
 use crate::wire::Credentials;
 
 /// A session that is attached to no loop. Dropped, it is closed.
@@ -92,6 +92,8 @@ pub(super) struct Connection {
     pub(super) must_listen: bool,
     /// What epoll reports: readability, and room to send.
     pub(super) watched: Option<bool>,
+    /// What of its counts is in the driver's.
+    pub(super) counted: Counters,
 }
 
 /// Bytes that have no room in the ring yet.
@@ -122,6 +124,8 @@ impl Unsent {
 
 impl Connection {
     pub(super) fn new(socket: ShmSocket) -> Self {
+        // What it did elsewhere was counted there.
+        let counted = *socket.session.counters();
         Self {
             session: *socket.session,
             peer: socket.peer,
@@ -137,7 +141,22 @@ impl Connection {
             is_active: false,
             must_listen: true,
             watched: None,
+            counted,
         }
+    }
+
+    /// What the session has done since it was last counted, which it is now.
+    #[inline]
+    pub(super) fn count(&mut self) -> Counters {
+        let news = self.uncounted();
+        self.counted = *self.session.counters();
+        news
+    }
+
+    /// What the session has done since it was last counted.
+    #[inline]
+    pub(super) fn uncounted(&self) -> Counters {
+        self.session.counters().since(&self.counted)
     }
 
     /// Whether bytes are to be taken from its ring.

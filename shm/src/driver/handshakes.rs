@@ -9,7 +9,7 @@ use linkpoll::driver::{Event, Key};
 use linkpoll::net::Address;
 
 use super::entry::{Connection, Entry};
-use super::{ACCEPTING, EDGE, READ, READ_WRITE, ShmDriver, ShmSocket};
+use super::{ACCEPTING, EDGE, READ, READ_WRITE, RUNG, ShmDriver, ShmSocket};
 use crate::handshake::{Handshake, Progress};
 use crate::session::Session;
 use crate::wire::{Control, Frame};
@@ -46,13 +46,13 @@ impl ShmDriver {
                 Err(error) => return self.events.push_back(Event::AcceptFailed(listener, error)),
             };
             let Ok(handshake) = Handshake::server(fd, &self.options.session, Instant::now()) else {
-                self.statistics.handshakes_failed += 1;
+                self.statistics.handshakes.count_resources();
                 continue;
             };
             let key = self.name_accepting();
             self.calls.control.add(1);
             if self.kernel.watch(handshake.as_fd(), key.to_word() | ACCEPTING, READ).is_err() {
-                self.statistics.handshakes_failed += 1;
+                self.statistics.handshakes.count_resources();
                 continue;
             }
             self.accepting.insert(key, Accepting { handshake, listener, peer, writing: false });
@@ -84,7 +84,7 @@ impl ShmDriver {
                         let socket = ShmSocket::new(session, entry.peer);
                         self.events.push_back(Event::Incoming(entry.listener, socket));
                     }
-                    Err(_) => self.statistics.handshakes_failed += 1,
+                    Err(_) => self.statistics.handshakes.count_resources(),
                 }
                 self.wake_listeners();
             }
@@ -93,8 +93,8 @@ impl ShmDriver {
                 self.answer(*control);
                 self.wake_listeners();
             }
-            Progress::Failed(_) => {
-                self.statistics.handshakes_failed += 1;
+            Progress::Failed(error) => {
+                self.statistics.handshakes.count(&error);
                 self.accepting.remove(key);
                 self.wake_listeners();
             }
@@ -114,7 +114,9 @@ impl ShmDriver {
 
     /// Tells somebody who asks how we are, and closes.
     fn answer(&mut self, mut control: Control) {
-        let text = self.statistics().to_string();
+        self.count_active();
+        self.board.show(&self.statistics);
+        let text = self.options.statistics.to_string();
         // Who asks and does not read gets what fits into the socket.
         let _ = control.send(Frame::Statistics(text));
     }
@@ -138,6 +140,7 @@ impl ShmDriver {
                         // The socket is watched already.
                         connection.watched = Some(connecting.writing);
                         self.entries.insert(key, Entry::Connection(Box::new(connection)));
+                        self.count_in(key);
                         self.events.push_back(Event::Connected(key));
                         if let Err(error) = self.watch_bell(key) {
                             return self.fail_with(key, error);
@@ -149,7 +152,10 @@ impl ShmDriver {
                 }
             }
             Progress::Asked(_) => self.connect_failed(key, io::ErrorKind::InvalidData.into()),
-            Progress::Failed(error) => self.connect_failed(key, io::Error::from(error)),
+            Progress::Failed(error) => {
+                self.statistics.handshakes.count(&error);
+                self.connect_failed(key, io::Error::from(error));
+            }
         }
     }
 
@@ -166,7 +172,6 @@ impl ShmDriver {
 
     /// Keeps a dead key for the caller to close.
     fn connect_failed(&mut self, key: Key, error: io::Error) {
-        self.statistics.handshakes_failed += 1;
         if let Some(Entry::Connecting(connecting)) = self.entries.remove(key) {
             self.release_all(connecting.unsent);
             self.entries.insert(key, Entry::Failed);
@@ -243,6 +248,6 @@ impl ShmDriver {
         let Some(Entry::Connection(connection)) = self.entries.get(key) else { return Ok(()) };
         let Some(bell) = connection.session.watched().1 else { return Ok(()) };
         self.calls.control.add(1);
-        self.kernel.watch(bell, key.to_word(), EDGE)
+        self.kernel.watch(bell, key.to_word() | RUNG, EDGE)
     }
 }

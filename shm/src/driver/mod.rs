@@ -1,7 +1,7 @@
 //! Shared memory as a driver: the same handlers, services and streams as over TCP.
 //!
 //! ```text
-//!   wait   park every active session; sleep only if none has news            parking.rs
+//!   wait   park every active session; sleep only if none has news            parking.rs, counting.rs
 //!   next   what epoll reports: handshakes, doorbells, the ends of peers      handshakes.rs
 //!          each active session once: send what waits, receive                sending.rs, moving.rs
 //! ```
@@ -18,6 +18,7 @@
 //! A peer that ends its direction and closes is an end of the stream. One that is gone without having ended it has died:
 //! what it had published is received, then comes an error. A peer that breaks the protocol ends its own session.
 
+mod counting;
 mod entry;
 mod handshakes;
 mod moving;
@@ -46,12 +47,15 @@ use entry::{Connecting, Connection, Entry, Listener, Unsent};
 use handshakes::Accepting;
 pub use options::ShmOptions;
 use sending::SEND_MEMORY_FROM;
-pub use statistics::Statistics;
+use statistics::Board;
+pub use statistics::{Errors, Handshakes, Statistics, StatisticsGroup};
 
 /// The token of the bell. No slot has this number.
 const BELL: u64 = u64::MAX;
 /// A bit of the tokens of handshakes that are nobody's key yet.
 const ACCEPTING: u64 = 1 << 31;
+/// A bit of the tokens of eventfds: the key is that of their session.
+const RUNG: u64 = 1 << 30;
 const READ: Interest = Interest { receive: true, send: false, edge: false };
 const READ_WRITE: Interest = Interest { receive: true, send: true, edge: false };
 const EDGE: Interest = Interest { receive: true, send: false, edge: true };
@@ -87,7 +91,10 @@ pub struct ShmDriver {
     starved: Vec<Key>,
     /// Turns since epoll was asked.
     turns: u32,
+    /// The time goes by in looks, and none of them has found anything yet.
+    spinning: bool,
     statistics: Statistics,
+    board: Board,
 }
 
 impl ShmDriver {
@@ -108,6 +115,7 @@ impl ShmDriver {
         let bell = EventBell::new()?;
         kernel.watch(bell.as_fd(), BELL, EDGE)?;
         let pool = PoolOptions { limit: options.memory, bell: Some(Box::new(bell.clone())) };
+        let board = options.statistics.join();
         Ok(Self {
             kernel,
             options,
@@ -128,62 +136,14 @@ impl ShmDriver {
             at_active: 0,
             starved: Vec::new(),
             turns: 0,
+            spinning: false,
             statistics: Statistics::default(),
+            board,
         })
-    }
-
-    /// What was done so far.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        let mut statistics = self.statistics;
-        for key in self.entries.keys() {
-            if let Some(Entry::Connection(connection)) = self.entries.get(key) {
-                statistics.sessions_open += 1;
-                statistics.traffic.add(connection.session.counters());
-            }
-        }
-        statistics
     }
 
     fn has_handshakes(&self) -> bool {
         !self.accepting.is_empty() || !self.connecting.is_empty()
-    }
-
-    /// Does what epoll reports of one descriptor.
-    fn heed(&mut self, ready: Ready) {
-        let token = ready.token();
-        if token == BELL {
-            return;
-        }
-        if token & ACCEPTING != 0 {
-            return self.advance_accepting(Key::from_word(token & !ACCEPTING));
-        }
-        let key = Key::from_word(token);
-        match self.entries.get(key) {
-            Some(Entry::Listener(_)) => self.accept(key),
-            Some(Entry::Connecting(_)) => self.advance_connecting(key),
-            Some(Entry::Connection(_)) => self.hear(key),
-            Some(Entry::Failed) | None => {}
-        }
-    }
-
-    /// Takes a session out, with what it had done.
-    fn take_session(&mut self, connection: &Connection) {
-        self.statistics.traffic.add(connection.session.counters());
-    }
-
-    /// Takes back what is due to be told of a connection. Answers the bytes among it.
-    fn recall(&mut self, key: Key) -> Chain {
-        let mut received = Chain::new();
-        for event in std::mem::take(&mut self.events) {
-            match event {
-                Event::Received(of, segment) if of == key => received.push(segment),
-                Event::Connected(of) | Event::Sent(of, _) | Event::Eof(of) | Event::Error(of, _)
-                    if of == key => {}
-                other => self.events.push_back(other),
-            }
-        }
-        received
     }
 }
 
@@ -269,6 +229,7 @@ impl Driver for ShmDriver {
             self.entries.remove(key);
             return Err(error);
         }
+        self.count_in(key);
         self.activate(key);
         Ok(())
     }
@@ -278,6 +239,7 @@ impl Driver for ShmDriver {
             Entry::Connection(connection) if !connection.failed => {}
             _ => return None,
         }
+        self.count_out(key);
         self.unwatch_socket(key);
         let Some(Entry::Connection(connection)) = self.entries.remove(key) else { return None };
         self.active.retain(|&active| active != key);
@@ -341,6 +303,7 @@ impl Driver for ShmDriver {
                     // Whatever fails here fails for one who is leaving.
                     let _ = connection.session.end();
                 }
+                self.count_out(key);
                 self.unwatch_socket(key);
             }
             Some(Entry::Listener(listener)) => {
@@ -354,7 +317,6 @@ impl Driver for ShmDriver {
         self.calls.other.add(1);
         match self.entries.remove(key) {
             Some(Entry::Connection(connection)) => {
-                self.take_session(&connection);
                 self.active.retain(|&active| active != key);
                 let Connection { unsent, lent, .. } = *connection;
                 self.release_lent(lent);
@@ -374,14 +336,23 @@ impl Driver for ShmDriver {
         self.feed_starved();
         let mut timeout = timeout;
         if timeout == Some(Duration::ZERO) {
+            if !self.spinning && !self.active.is_empty() {
+                self.spinning = true;
+                self.statistics.spins += 1;
+            }
             self.turns += 1;
             if self.turns < LOOKS && !self.active.is_empty() {
                 return Ok(());
             }
-        } else if !self.park_all() || !self.events.is_empty() {
-            timeout = Some(Duration::ZERO);
+            self.count_active();
+        } else {
+            self.spinning = false;
+            if !self.park_all() || !self.events.is_empty() {
+                timeout = Some(Duration::ZERO);
+            }
         }
         self.turns = 0;
+        self.board.show(&self.statistics);
         if self.has_handshakes()
             && let Some(deadline) = self.mind_deadlines()
         {
@@ -401,6 +372,8 @@ impl Driver for ShmDriver {
         if !told || !self.park_all() {
             return Some(Duration::ZERO);
         }
+        self.spinning = false;
+        self.board.show(&self.statistics);
         // Handshakes have deadlines, and what epoll was not asked for keeps the descriptor readable.
         let deadline = if self.has_handshakes() { self.mind_deadlines() } else { None };
         if !self.events.is_empty() {
@@ -413,6 +386,9 @@ impl Driver for ShmDriver {
     fn next(&mut self) -> Option<Event<ShmSocket>> {
         loop {
             if let Some(event) = self.events.pop_front() {
+                if std::mem::take(&mut self.spinning) {
+                    self.statistics.spins_that_paid += 1;
+                }
                 return Some(event);
             }
             if let Some(&ready) = self.ready.get(self.at_ready) {

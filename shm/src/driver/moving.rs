@@ -2,7 +2,7 @@
 
 use std::io;
 
-use linkpoll::buffer::{AllocError, Tail};
+use linkpoll::buffer::{AllocError, Chain, Tail};
 use linkpoll::driver::{Event, Key};
 
 use super::ShmDriver;
@@ -45,6 +45,14 @@ impl ShmDriver {
             self.flush(key);
         }
         self.receive_from(key);
+    }
+
+    /// A session's eventfd was rung. It says nothing of the socket, and is not read.
+    pub(super) fn rung(&mut self, key: Key) {
+        if let Some(connection) = self.connection(key).filter(|connection| !connection.failed) {
+            connection.session.rung();
+            self.activate(key);
+        }
     }
 
     /// Reads a session's socket.
@@ -185,7 +193,7 @@ impl ShmDriver {
             && !connection.failed
         {
             connection.session.refuse(&error);
-            self.statistics.count(&error);
+            self.statistics.errors.count(&error);
             self.fail_with(key, error.into());
         }
     }
@@ -206,6 +214,20 @@ impl ShmDriver {
     fn pool_is_ample(&self) -> bool {
         let usage = self.pool.usage();
         usage.mapped - usage.free < self.options.memory / 2
+    }
+
+    /// Takes back what is due to be told of a connection. Answers the bytes among it.
+    pub(super) fn recall(&mut self, key: Key) -> Chain {
+        let mut received = Chain::new();
+        for event in std::mem::take(&mut self.events) {
+            match event {
+                Event::Received(of, segment) if of == key => received.push(segment),
+                Event::Connected(of) | Event::Sent(of, _) | Event::Eof(of) | Event::Error(of, _)
+                    if of == key => {}
+                other => self.events.push_back(other),
+            }
+        }
+        received
     }
 
     /// Lets a connection rest until the pool has a block; any other failure ends it.

@@ -1,5 +1,6 @@
 //! How the driver behaves.
 
+use super::StatisticsGroup;
 use crate::handshake;
 
 /// How a shared-memory driver behaves.
@@ -13,6 +14,9 @@ pub struct ShmOptions {
     pub receive_budget: usize,
     /// The most handshakes at a time. Further connections wait in the listener's queue. Default: 64.
     pub handshakes: usize,
+    /// Where its counts are shown. Drivers made with clones of the same options are counted together, and each of them
+    /// answers for all (`lab shmstat`).
+    pub statistics: StatisticsGroup,
 }
 
 impl Default for ShmOptions {
@@ -22,6 +26,7 @@ impl Default for ShmOptions {
             memory: 1 << 30,
             receive_budget: 256 << 10,
             handshakes: 64,
+            statistics: StatisticsGroup::default(),
         }
     }
 }

@@ -1,13 +1,34 @@
 //! Which sessions are looked at, which sleep, and what epoll watches for them.
 
 use linkpoll::driver::Key;
-use linkpoll::driver::epoll::Kernel as _;
+use linkpoll::driver::epoll::{Kernel as _, Ready};
 
 use super::entry::Entry;
-use super::{READ, READ_WRITE, ShmDriver};
+use super::{ACCEPTING, BELL, READ, READ_WRITE, RUNG, ShmDriver};
 use crate::session::Parked;
 
 impl ShmDriver {
+    /// Does what epoll reports of one descriptor.
+    pub(super) fn heed(&mut self, ready: Ready) {
+        let token = ready.token();
+        if token == BELL {
+            return;
+        }
+        if token & ACCEPTING != 0 {
+            return self.advance_accepting(Key::from_word(token & !ACCEPTING));
+        }
+        if token & RUNG != 0 {
+            return self.rung(Key::from_word(token & !RUNG));
+        }
+        let key = Key::from_word(token);
+        match self.entries.get(key) {
+            Some(Entry::Listener(_)) => self.accept(key),
+            Some(Entry::Connecting(_)) => self.advance_connecting(key),
+            Some(Entry::Connection(_)) => self.hear(key),
+            Some(Entry::Failed) | None => {}
+        }
+    }
+
     /// Looks at a session in each turn from now on.
     #[inline]
     pub(super) fn activate(&mut self, key: Key) {
@@ -20,10 +41,14 @@ impl ShmDriver {
 
     /// Parks all active sessions. Answers whether all of them sleep.
     pub(super) fn park_all(&mut self) -> bool {
+        if self.active.is_empty() {
+            return self.events.is_empty();
+        }
         let mut active = std::mem::take(&mut self.active);
         let mut all = true;
         active.retain(|&key| {
             let stays = self.park(key);
+            self.count(key);
             all &= !stays;
             stays
         });

@@ -28,6 +28,12 @@ impl Session {
         self.hear(false)
     }
 
+    /// The eventfd on which the peer rings was found rung. It is never read.
+    #[inline]
+    pub fn rung(&mut self) {
+        self.counters.doorbells_heard += 1;
+    }
+
     /// As [`listen`](Self::listen); with `all`, up to what a socket says that has nothing.
     pub(super) fn hear(&mut self, all: bool) -> Result<Heard, SessionError> {
         self.take_frames()?;

@@ -72,6 +72,27 @@ impl Counters {
         ]
     }
 
+    /// What was done since these were `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            records_sent: self.records_sent - earlier.records_sent,
+            records_received: self.records_received - earlier.records_received,
+            bytes_sent: self.bytes_sent - earlier.bytes_sent,
+            bytes_received: self.bytes_received - earlier.bytes_received,
+            doorbells_sent: self.doorbells_sent - earlier.doorbells_sent,
+            doorbells_suppressed: self.doorbells_suppressed - earlier.doorbells_suppressed,
+            doorbells_heard: self.doorbells_heard - earlier.doorbells_heard,
+            full_waits: self.full_waits - earlier.full_waits,
+            bytes_lent: self.bytes_lent - earlier.bytes_lent,
+            bytes_copied_to_lend: self.bytes_copied_to_lend - earlier.bytes_copied_to_lend,
+            loans_given: self.loans_given - earlier.loans_given,
+            loans_returned: self.loans_returned - earlier.loans_returned,
+            loans_received: self.loans_received - earlier.loans_received,
+            arenas: self.arenas - earlier.arenas,
+        }
+    }
+
     /// Adds the counts of another.
     pub fn add(&mut self, other: &Self) {
         self.records_sent += other.records_sent;

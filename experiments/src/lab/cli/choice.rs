@@ -57,6 +57,26 @@ pub(crate) enum Medium {
     Shm,
 }
 
+/// How the sides of a session in shared memory wake each other.
+#[cfg(feature = "shm")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Doorbell {
+    /// By a byte in the session's socket
+    Socket,
+    /// By an eventfd, if the other side asks for that too
+    Eventfd,
+}
+
+#[cfg(feature = "shm")]
+impl From<Doorbell> for linkpoll_shm::handshake::Doorbell {
+    fn from(doorbell: Doorbell) -> Self {
+        match doorbell {
+            Doorbell::Socket => Self::Socket,
+            Doorbell::Eventfd => Self::EventFd,
+        }
+    }
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.over_sockets().map_or("shm", linkpoll_experiments::Transport::name))
@@ -79,14 +99,38 @@ pub(crate) enum Side {
     Transport(Transport),
     /// Epoll, with a service.
     Service(Dispatch),
+    /// Epoll, over a Unix socket.
+    Unix,
+    /// Shared memory, and its doorbell.
+    #[cfg(feature = "shm")]
+    Shm(Doorbell),
 }
 
 impl Side {
-    /// Every one of them.
+    /// Every one that takes part unless others are asked for.
     pub(crate) fn all() -> Vec<Self> {
         let over_sockets = Transport::value_variants().iter().filter(|side| side.over_sockets().is_some());
         let transports = over_sockets.map(|transport| Self::Transport(*transport));
-        transports.chain(Dispatch::value_variants().iter().map(|dispatch| Self::Service(*dispatch))).collect()
+        let services = Dispatch::value_variants().iter().map(|dispatch| Self::Service(*dispatch));
+        let on_one_host = [
+            Self::Unix,
+            #[cfg(feature = "shm")]
+            Self::Shm(Doorbell::Socket),
+        ];
+        transports.chain(services).chain(on_one_host).collect()
+    }
+
+    /// Every one that can be asked for.
+    fn known() -> Vec<Self> {
+        let all = Self::all();
+        #[cfg(feature = "shm")]
+        let all = [all, vec![Self::Shm(Doorbell::Eventfd)]].concat();
+        all
+    }
+
+    /// Whether it reaches no further than this host.
+    pub(crate) fn is_on_one_host(self) -> bool {
+        !matches!(self, Self::Transport(_) | Self::Service(_))
     }
 
     /// As `--transports` and the table name it.
@@ -95,6 +139,11 @@ impl Side {
             Self::Transport(transport) => transport.to_string(),
             Self::Service(Dispatch::Inline) => "service".into(),
             Self::Service(Dispatch::Pool) => "pool".into(),
+            Self::Unix => "unix".into(),
+            #[cfg(feature = "shm")]
+            Self::Shm(Doorbell::Socket) => "shm".into(),
+            #[cfg(feature = "shm")]
+            Self::Shm(Doorbell::Eventfd) => "shm-eventfd".into(),
         }
     }
 }
@@ -110,9 +159,9 @@ impl FromStr for Selected {
         if name == "none" {
             return Ok(Self(None));
         }
-        Side::all().into_iter().find(|side| side.name() == name).map(|side| Self(Some(side))).ok_or_else(
+        Side::known().into_iter().find(|side| side.name() == name).map(|side| Self(Some(side))).ok_or_else(
             || {
-                let known = Side::all().into_iter().map(|side| format!("{}, ", side.name()));
+                let known = Side::known().into_iter().map(|side| format!("{}, ", side.name()));
                 format!("the transports are {}none", known.collect::<String>())
             },
         )

@@ -13,11 +13,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::address::Address;
 use crate::affinity::CpuList;
 use crate::load::Shape;
+#[cfg(feature = "shm")]
+pub(crate) use choice::Doorbell;
 pub(crate) use choice::{
     Accept, Dispatch, LoadSpin, Medium, Protocol, Selected, ServerSpin, Side, Transport, Trigger, Variant,
 };
-pub(crate) use number::bytes;
-use number::{duration, rate, whole};
+pub(crate) use number::{bytes, in_units};
+use number::{bytes_up_to, duration, rate, whole};
 
 /// Bytes in 1 GiB: no request of a load is larger.
 const LARGEST_SIZE: u64 = 1 << 30;
@@ -120,9 +122,13 @@ pub(crate) struct ServeArguments {
     /// Level- or edge-triggered readiness
     #[arg(long, value_enum, default_value_t = Trigger::Lt)]
     pub(crate) trigger: Trigger,
-    /// Largest message accepted, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20, value_parser = |text: &str| whole::<u32>(text, 0, u32::MAX.into()), allow_negative_numbers = true)]
+    /// Largest message accepted, in bytes, or with K, M or G
+    #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = |text: &str| bytes_up_to::<u32>(text, u32::MAX.into()), allow_negative_numbers = true)]
     pub(crate) max_message: u32,
+    /// How sessions in shared memory are woken [default: socket]
+    #[cfg(feature = "shm")]
+    #[arg(long, value_enum)]
+    pub(crate) doorbell: Option<Doorbell>,
     /// Processors to run on, for instance 0,2-3
     #[arg(long, value_name = "LIST")]
     pub(crate) cpus: Option<CpuList>,
@@ -173,8 +179,8 @@ pub(crate) struct LoadArguments {
     /// Requests in flight on each connection
     #[arg(long, value_name = "D", default_value_t = 1, value_parser = |text: &str| whole::<u32>(text, 1, 65536), allow_negative_numbers = true)]
     pub(crate) depth: u32,
-    /// Payload of a request, in bytes
-    #[arg(long, value_name = "S", default_value_t = 1024, value_parser = |text: &str| whole::<u64>(text, 0, LARGEST_SIZE), allow_negative_numbers = true)]
+    /// Payload of a request, in bytes, or with K, M or G
+    #[arg(long, value_name = "S", default_value = "1K", value_parser = |text: &str| bytes_up_to::<u64>(text, LARGEST_SIZE), allow_negative_numbers = true)]
     pub(crate) size: u64,
     /// How long to measure
     #[arg(long, default_value = "3s", value_parser = duration)]
@@ -192,6 +198,13 @@ pub(crate) struct LoadArguments {
     /// Requests per second over all connections; without it, as fast as replies come
     #[arg(long, value_name = "R", value_parser = rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<f64>,
+    /// Processor time between a reply and the next request of its connection, for which the load looks at nothing else
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration, conflicts_with = "rate")]
+    pub(crate) think: Duration,
+    /// How sessions in shared memory are woken [default: socket]
+    #[cfg(feature = "shm")]
+    #[arg(long, value_enum)]
+    pub(crate) doorbell: Option<Doorbell>,
     /// Leave the latency of slow calls out of the report, one in so many (see `lab serve --slow-every`)
     #[arg(long, value_name = "N", value_parser = |text: &str| whole::<u64>(text, 1, 1 << 32), allow_negative_numbers = true)]
     pub(crate) slow_every: Option<u64>,
@@ -221,6 +234,9 @@ pub(crate) struct ShmstatArguments {
     /// Where the server listens
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
+    /// Print the counts as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Arguments of the hidden `lab floor`.
@@ -257,7 +273,13 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Invocation
 #[cfg(feature = "shm")]
 fn contradiction(command: &Command) -> Option<&'static str> {
     const PATH: &str = "shared memory connects through the path of a Unix socket, and a path contains `/`";
+    const DOORBELL: &str =
+        "only sessions in shared memory have a `--doorbell`: not without `--transport shm`";
     match command {
+        Command::Serve(serve) if serve.transport != Transport::Shm && serve.doorbell.is_some() => {
+            Some(DOORBELL)
+        }
+        Command::Load(load) if load.transport != Medium::Shm && load.doorbell.is_some() => Some(DOORBELL),
         Command::Serve(serve) if serve.transport == Transport::Shm => {
             matches!(serve.listen, Address::Tcp(_)).then_some(PATH)
         }
@@ -316,10 +338,10 @@ mod tests {
         let serve = "serve --transport epoll --listen 127.0.0.1:9000 --protocol frame --loops 2 --spin once --trigger et";
         let Invocation::Run(Command::Serve(serve)) = parsed(serve) else { panic!() };
         assert_eq!((serve.max_message, serve.trigger, serve.loops), (16 << 20, Trigger::Et, Some(2)));
-        let load = "load --connect ./s --protocol frame --connections 3 --depth 2 --size 0 --duration 3s --rate 10 --json";
+        let load = "load --connect ./s --protocol frame --connections 3 --depth 2 --size 64K --duration 3s --rate 10 --json";
         let Invocation::Run(Command::Load(load)) = parsed(load) else { panic!() };
         assert_eq!((load.duration, load.warmup), (Duration::from_secs(3), Duration::from_millis(200)));
-        assert_eq!((load.rate, load.size), (Some(10.0), 0));
+        assert_eq!((load.rate, load.size), (Some(10.0), 64 << 10));
     }
 
     #[test]
@@ -344,7 +366,14 @@ mod tests {
             ("serve --listen 127.0.0.1:1 --loops 0", "loops"),
             ("serve --listen 127.0.0.1:1 --trigger sometimes", "sometimes"),
             ("serve --listen 127.0.0.1:1 --loops -1", "loops"),
-            ("serve --listen 127.0.0.1:1 --max-message 5G", "whole number from 0 to 4294967295"),
+            ("serve --listen 127.0.0.1:1 --max-message 5G", "`5G` is more than 4294967295"),
+            ("serve --listen 127.0.0.1:1 --max-message much", "`much` is no number of bytes"),
+            ("load --connect 127.0.0.1:1 --size 2G", "`2G` is more than 1G"),
+            ("load --connect 127.0.0.1:1 --think 1us --rate 1", "--think"),
+            #[cfg(feature = "shm")]
+            ("load --connect ./s --doorbell eventfd", "--transport shm"),
+            #[cfg(feature = "shm")]
+            ("serve --listen ./s --doorbell socket", "--transport shm"),
             ("serve --listen 127.0.0.1:1 --accept sometimes", "round-robin"),
             ("serve --listen 127.0.0.1:1 --cpus 3-1", "cpus"),
             ("run --transports epoll,pigeon", "'pigeon'"),

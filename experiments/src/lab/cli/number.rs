@@ -26,6 +26,24 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("`{text}` is no number of bytes, such as 65536, 64K, 64M or 1G"))
 }
 
+/// The same, up to a most.
+pub(super) fn bytes_up_to<T: TryFrom<u64>>(text: &str, most: u64) -> Result<T, String> {
+    let number = Some(bytes(text)?).filter(|number| *number <= most);
+    number
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("`{text}` is more than {}", in_units(most)))
+}
+
+/// A number of bytes as it may be written.
+pub(crate) fn in_units(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes > 0 && bytes.is_multiple_of(1 << 30) => format!("{}G", bytes >> 30),
+        bytes if bytes > 0 && bytes.is_multiple_of(1 << 20) => format!("{}M", bytes >> 20),
+        bytes if bytes > 0 && bytes.is_multiple_of(1 << 10) => format!("{}K", bytes >> 10),
+        bytes => bytes.to_string(),
+    }
+}
+
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 1e9 => Ok(rate),

@@ -8,7 +8,7 @@ use super::Finding;
 use crate::affinity;
 
 pub(super) fn examine() -> Vec<Finding> {
-    vec![descriptors(), pinning()]
+    vec![descriptors(), pinning(), looking()]
 }
 
 fn descriptors() -> Finding {
@@ -48,4 +48,20 @@ fn pinning() -> Finding {
         }
         Err(_) => Finding::limit(capability, "the attempt did not end".into()),
     }
+}
+
+/// Where two sides that look for news instead of sleeping would run.
+fn looking() -> Finding {
+    let capability = "processors for two sides that spin";
+    let allowed = affinity::allowed().len();
+    // KERNEL: cgroups(7), version 2: microseconds of quota, or `max`, and the period.
+    let quota = fs::read_to_string("/sys/fs/cgroup/cpu.max").ok().and_then(|text| {
+        let (quota, period) = text.trim().split_once(' ')?;
+        Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
+    });
+    let limit = quota.map_or("no quota".to_owned(), |quota| format!("a quota of {quota:.1} of them"));
+    let enough = allowed >= 2 && quota.is_none_or(|quota| quota >= 2.0);
+    let verdict = if enough { "one for each side" } else { "not one for each side: use `--spin never`" };
+    let detail = format!("{allowed}, {limit}: {verdict}");
+    if enough { Finding::tried(capability, Ok(detail)) } else { Finding::limit(capability, detail) }
 }

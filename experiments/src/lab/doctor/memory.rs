@@ -16,7 +16,11 @@ const LARGEST_TRIAL: u64 = 64 << 20;
 const CAP_IPC_LOCK: u64 = 1 << 14;
 
 pub(super) fn examine() -> Vec<Finding> {
-    vec![Finding::tried("memfd_create with seals", sealed_memory()), locked_memory()]
+    vec![
+        Finding::tried("memfd_create with seals", sealed_memory()),
+        Finding::tried("F_SEAL_FUTURE_WRITE", one_writer()),
+        locked_memory(),
+    ]
 }
 
 fn sealed_memory() -> Result<String, Errno> {
@@ -26,6 +30,25 @@ fn sealed_memory() -> Result<String, Errno> {
     fcntl(&memory, FcntlArg::F_ADD_SEALS(seals))?;
     match (ftruncate(&memory, 0), ftruncate(&memory, 8192)) {
         (Err(Errno::EPERM), Err(Errno::EPERM)) => Ok("sealed memory neither shrinks nor grows".into()),
+        _ => Err(Errno::ENOTSUP),
+    }
+}
+
+/// Memory that its owner goes on to write, and that nobody else can map for writing, however the descriptor came to them.
+fn one_writer() -> Result<String, Errno> {
+    let memory = memfd_create("doctor", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC)?;
+    ftruncate(&memory, 4096)?;
+    let mut writer = raw::Shared::map(&memory, 4096, true)?;
+    fcntl(&memory, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_FUTURE_WRITE))?;
+    writer.write(7);
+    let reader = raw::Shared::map(&memory, 4096, false)?;
+    let again = raw::Shared::map(&memory, 4096, true);
+    let written = nix::unistd::write(&memory, &[0]);
+    match (reader.read(), again, written) {
+        (7, Err(Errno::EPERM), Err(Errno::EPERM)) => {
+            Ok("what is mapped for writing stays so, and nothing else can write: memory with one writer"
+                .into())
+        }
         _ => Err(Errno::ENOTSUP),
     }
 }

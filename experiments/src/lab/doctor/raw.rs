@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "raw system calls")]
 
 use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -83,4 +83,47 @@ pub(super) fn lock_memory(bytes: usize) -> Result<(), Errno> {
     // SAFETY: as before, and nothing refers to the mapping any more. Unmapping also unlocks.
     unsafe { libc::munmap(memory, bytes) };
     outcome
+}
+
+/// A shared mapping, unmapped when dropped.
+pub(super) struct Shared {
+    at: *mut u8,
+    bytes: usize,
+    writable: bool,
+}
+
+impl Shared {
+    /// Maps the beginning of a file, which has at least so many bytes, for reading, or for writing too.
+    pub(super) fn map(file: &impl AsFd, bytes: usize, writable: bool) -> Result<Self, Errno> {
+        let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+        let file = file.as_fd().as_raw_fd();
+        // SAFETY: a mapping at an address of the kernel's choice touches no existing memory.
+        let memory = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file, 0) };
+        if memory == libc::MAP_FAILED {
+            Err(Errno::last())
+        } else {
+            Ok(Self { at: memory.cast(), bytes, writable })
+        }
+    }
+
+    /// Writes the first byte of a mapping for writing.
+    pub(super) fn write(&mut self, byte: u8) {
+        if self.writable {
+            // SAFETY: it lies in the mapping, of which nobody has a reference.
+            unsafe { self.at.write_volatile(byte) };
+        }
+    }
+
+    /// Reads the first byte.
+    pub(super) fn read(&self) -> u8 {
+        // SAFETY: as in `write`.
+        unsafe { self.at.read_volatile() }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: the range is the mapping made in `map`, and nothing refers to it any more.
+        unsafe { libc::munmap(self.at.cast(), self.bytes) };
+    }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use super::{Config, Phase};
+use super::{Config, DESCRIPTORS_OF_A_SESSION, Phase};
 use crate::affinity;
-use crate::cli::LoadArguments;
+use crate::cli::{LoadArguments, Medium};
 use crate::error::{LabError, STANDARD_OUTPUT};
 use crate::rlimit;
 
@@ -16,7 +16,8 @@ use crate::rlimit;
 /// # Errors
 /// Too few file descriptors, or whatever ends the load early.
 pub(crate) fn run(arguments: &LoadArguments) -> Result<(), LabError> {
-    rlimit::ensure(u64::from(arguments.connections) + u64::from(arguments.stalled))?;
+    let each = if arguments.transport == Medium::Socket { 1 } else { DESCRIPTORS_OF_A_SESSION };
+    rlimit::ensure(u64::from(arguments.connections) * each + u64::from(arguments.stalled))?;
     // Hidden where standard error is no terminal.
     let bar = ProgressBar::new_spinner().with_message("connecting");
     bar.enable_steady_tick(Duration::from_millis(200));

@@ -8,6 +8,8 @@ use super::shape::Shape;
 use super::stalled::StalledShape;
 use super::wire::Wire;
 use crate::address::Address;
+#[cfg(feature = "shm")]
+use crate::cli::Doorbell;
 use crate::cli::{LoadArguments, LoadSpin, Medium};
 
 /// Without any reply for so long, with requests in flight, the load gives up. So long it waits for a connection.
@@ -30,11 +32,19 @@ pub(crate) struct Config {
     pub(crate) duration: Duration,
     /// Requests per second over all connections (open loop); `None`: as fast as replies come (closed loop).
     pub(crate) rate: Option<f64>,
+    /// Processor time between a reply and the next request (closed loop).
+    pub(crate) think: Duration,
+    /// How sessions in shared memory are woken.
+    #[cfg(feature = "shm")]
+    pub(crate) doorbell: Option<Doorbell>,
     /// One request in so many is slow, and its latency is left out.
     pub(crate) slow_every: Option<u64>,
     /// Whether waiting polls before it sleeps.
     pub(crate) spin: LoadSpin,
 }
+
+/// Descriptors of a session in shared memory: its socket, both regions, and with eventfds two more.
+pub(crate) const DESCRIPTORS_OF_A_SESSION: u64 = 5;
 
 impl Config {
     /// Opens the connection `number`, counted from 0 over all of them. Waits for it for as long as for a reply.
@@ -55,8 +65,11 @@ impl Config {
             let text = "shared memory connects through the path of a Unix socket";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
-        let established =
-            linkpoll_shm::handshake::connect(path, &linkpoll_shm::handshake::Options::default())?;
+        let options = linkpoll_shm::handshake::Options {
+            doorbell: self.doorbell.map(Into::into).unwrap_or_default(),
+            ..Default::default()
+        };
+        let established = linkpoll_shm::handshake::connect(path, &options)?;
         Ok(Wire::Shared(Box::new(linkpoll_shm::session::Session::new(established)?)))
     }
 
@@ -77,6 +90,9 @@ impl From<&LoadArguments> for Config {
             warmup: arguments.warmup,
             duration: arguments.duration,
             rate: arguments.rate,
+            think: arguments.think,
+            #[cfg(feature = "shm")]
+            doorbell: arguments.doorbell,
             slow_every: arguments.slow_every,
             spin: arguments.spin,
         }

@@ -104,6 +104,6 @@ impl Connection {
     }
 
     fn closed(&self, cause: Option<Errno>) -> LoadError {
-        LoadError::Closed { connection: self.number, outstanding: 0, cause }
+        LoadError::Closed { connection: self.number, outstanding: 0, cause, large: None }
     }
 }

@@ -14,6 +14,7 @@ use super::pattern::Pattern;
 use super::poller::{Poller, Ready};
 use super::report::Report;
 use super::schedule::Schedule;
+use super::shape::LARGEST;
 use super::slow;
 use super::stalled::Stalled;
 use crate::cli::LoadSpin;
@@ -46,6 +47,7 @@ pub(crate) struct Load {
     buffer: Vec<u8>,
     depth: usize,
     rate: Option<f64>,
+    think: Duration,
     slow_every: Option<u64>,
     /// Slow requests of the current window, whose latencies are left out.
     slow: u64,
@@ -79,6 +81,10 @@ impl Load {
         for number in 0..config.shape.connections as usize {
             let socket = config.open(number)?;
             poller.add(&socket, number).map_err(LoadError::system("epoll_ctl"))?;
+            #[cfg(feature = "shm")]
+            if let Some(bell) = socket.bell() {
+                poller.add_bell(&bell, number).map_err(LoadError::system("epoll_ctl"))?;
+            }
             connections.push(Connection::new(number, socket, depth));
         }
         let pattern = Pattern::new(config.shape.size);
@@ -93,6 +99,7 @@ impl Load {
             buffer,
             depth,
             rate: config.rate,
+            think: config.think,
             slow_every: config.slow_every,
             slow: 0,
             spin: config.spin,
@@ -221,7 +228,7 @@ impl Load {
         for (token, connection) in connections {
             // Whoever sleeps is told of room; whoever does not has to try.
             if connection.wire.has_news() || (connection.blocked && limit.is_zero()) {
-                self.news.push(Ready { token, receive: true, send: connection.blocked });
+                self.news.push(Ready::news(token, connection.blocked));
             }
         }
         self.looks += 1;
@@ -232,16 +239,19 @@ impl Load {
         if !limit.is_zero() {
             for (token, connection) in self.connections.iter_mut().enumerate() {
                 if !connection.wire.park(connection.blocked) {
-                    self.news.push(Ready { token, receive: true, send: connection.blocked });
+                    self.news.push(Ready::news(token, connection.blocked));
                 }
             }
         }
         let limit = if self.news.is_empty() { limit } else { Duration::ZERO };
         for index in 0..self.poller.wait(limit)? {
-            let token = self.poller.ready(index).token;
+            let ready = self.poller.ready(index);
+            let token = ready.token;
             let Some(connection) = self.connections.get_mut(token) else { continue };
-            connection.wire.listen();
-            self.news.push(Ready { token, receive: true, send: connection.blocked });
+            if !ready.bell {
+                connection.wire.listen();
+            }
+            self.news.push(Ready::news(token, connection.blocked));
         }
         Ok(self.news.len())
     }
@@ -281,13 +291,29 @@ impl Load {
         self.last_progress = now;
         self.bytes += length as u64;
         match pace {
-            Pace::Closed { until } if now < *until => self.refill(ready.token, replies, now),
+            Pace::Closed { until } if now < *until => {
+                let now = self.think(now);
+                self.refill(ready.token, replies, now)
+            }
             Pace::Closed { .. } => Ok(()),
             Pace::Open(_) => {
                 self.queue(ready.token);
                 Ok(())
             }
         }
+    }
+
+    /// Computes for as long as was asked for. Answers the time after it.
+    fn think(&mut self, now: u64) -> u64 {
+        if self.think.is_zero() {
+            return now;
+        }
+        let until = now.saturating_add(nanoseconds(self.think));
+        while self.now() < until {
+            std::hint::spin_loop();
+        }
+        self.last_progress = self.now();
+        self.last_progress
     }
 
     /// Starts `count` requests on a connection now.
@@ -348,6 +374,9 @@ impl Load {
 
     /// Only the loop knows how many calls were in flight when a connection failed.
     fn count_outstanding(&self, mut error: LoadError) -> LoadError {
+        if let LoadError::Closed { large, .. } = &mut error {
+            *large = Some(self.pattern.size()).filter(|size| *size as u64 > LARGEST);
+        }
         match &mut error {
             LoadError::Closed { outstanding, .. }
             | LoadError::Differs { outstanding, .. }

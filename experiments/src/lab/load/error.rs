@@ -5,7 +5,9 @@ use std::io;
 
 use nix::errno::Errno;
 
+use super::shape::LARGEST;
 use crate::address::Address;
+use crate::cli;
 use crate::error::reason;
 
 /// Why a load gives up. `outstanding` counts the calls, over all connections, that will never be answered.
@@ -13,8 +15,9 @@ use crate::error::reason;
 pub(crate) enum LoadError {
     /// A connection could not be opened; `number` counts from 1.
     Connect { address: Address, number: u32, of: u32, source: io::Error },
-    /// The server closed or reset a connection. `cause` is absent where it closed in order.
-    Closed { connection: usize, outstanding: usize, cause: Option<Errno> },
+    /// The server closed or reset a connection. `cause` is absent where it closed in order. `large` is the size of the
+    /// requests where servers take so much only if they are told to.
+    Closed { connection: usize, outstanding: usize, cause: Option<Errno>, large: Option<usize> },
     /// A reply is not the echo of its request: first wrong byte at `offset` of the frame, length prefix included.
     Differs { connection: usize, request: u64, offset: usize, outstanding: usize },
     /// The server sent bytes nobody asked for.
@@ -31,11 +34,18 @@ impl fmt::Display for LoadError {
             Self::Connect { address, number, of, source } => {
                 write!(f, "connect to {address} (connection {number} of {of}): {}", reason(source))
             }
-            Self::Closed { connection, outstanding, cause } => {
+            Self::Closed { connection, outstanding, cause, large } => {
                 write!(f, "connection {connection} was ")?;
                 match cause {
                     None => f.write_str("closed by the server")?,
                     Some(errno) => write!(f, "lost ({})", reason(&(*errno).into()))?,
+                }
+                if let Some(size) = large {
+                    let (size, most) = (cli::in_units(*size as u64), cli::in_units(LARGEST));
+                    write!(
+                        f,
+                        " (requests of {size}: a server takes {most} unless its --max-message is larger)"
+                    )?;
                 }
                 write!(f, ", {}", calls(*outstanding))
             }

@@ -17,7 +17,7 @@ pub(crate) mod slow;
 mod stalled;
 mod wire;
 
-pub(crate) use config::Config;
+pub(crate) use config::{Config, DESCRIPTORS_OF_A_SESSION};
 pub(crate) use engine::Load;
 pub(crate) use error::LoadError;
 pub(crate) use poller::Poller;

@@ -60,6 +60,11 @@ impl Pattern {
         Self { size, noise: byte.take(size + usize::from(SHIFTS)).collect() }
     }
 
+    /// Bytes of a payload.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Bytes of a whole frame.
     pub(crate) fn frame_length(&self) -> usize {
         PREFIX + self.size

@@ -27,7 +27,21 @@ pub(crate) struct Ready {
     pub(crate) receive: bool,
     /// Room to send.
     pub(crate) send: bool,
+    /// It is no socket, but was given to [`Poller::add_bell`].
+    #[cfg_attr(not(feature = "shm"), expect(dead_code, reason = "only shared memory has bells"))]
+    pub(crate) bell: bool,
 }
+
+#[cfg(feature = "shm")]
+impl Ready {
+    /// A session in shared memory has news, and perhaps room.
+    pub(crate) fn news(token: usize, send: bool) -> Self {
+        Self { token, receive: true, send, bell: false }
+    }
+}
+
+/// A bit of the tokens of eventfds.
+const BELL: u64 = 1 << 63;
 
 impl Poller {
     pub(crate) fn new() -> Result<Self, Errno> {
@@ -38,6 +52,13 @@ impl Poller {
     /// Watches `socket` for something to receive.
     pub(crate) fn add(&self, socket: &impl AsFd, token: usize) -> Result<(), Errno> {
         self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token as u64))
+    }
+
+    /// Watches an eventfd that nobody reads: each ring is told once.
+    #[cfg(feature = "shm")]
+    pub(crate) fn add_bell(&self, bell: &impl AsFd, token: usize) -> Result<(), Errno> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        self.epoll.add(bell, EpollEvent::new(flags, token as u64 | BELL))
     }
 
     /// Watches `socket` for room to send only, whatever there is to receive.
@@ -87,7 +108,8 @@ impl Poller {
         let event = self.events[..self.ready][index];
         let mask = event.events;
         Ready {
-            token: usize::try_from(event.u64).unwrap_or(usize::MAX),
+            token: usize::try_from(event.u64 & !BELL).unwrap_or(usize::MAX),
+            bell: event.u64 & BELL != 0,
             receive: mask & !(libc::EPOLLOUT as u32) != 0,
             send: mask & libc::EPOLLOUT as u32 != 0,
         }

@@ -16,7 +16,7 @@ pub(crate) struct Shape {
 }
 
 /// What servers take, unless told otherwise.
-const LARGEST: u64 = 16 << 20;
+pub(super) const LARGEST: u64 = 16 << 20;
 
 impl FromStr for Shape {
     type Err = String;
@@ -42,12 +42,7 @@ impl FromStr for Shape {
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, depth, size } = self;
-        write!(f, "{connections}x{depth}x")?;
-        match size {
-            size if *size > 0 && size % (1 << 20) == 0 => write!(f, "{}M", size >> 20),
-            size if *size > 0 && size % (1 << 10) == 0 => write!(f, "{}K", size >> 10),
-            size => write!(f, "{size}"),
-        }
+        write!(f, "{connections}x{depth}x{}", cli::in_units(*size as u64))
     }
 }
 

@@ -103,6 +103,15 @@ impl Wire {
         }
     }
 
+    /// The eventfd that rings for a session, where one was agreed upon.
+    #[cfg(feature = "shm")]
+    pub(crate) fn bell(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Socket(_) => None,
+            Self::Shared(session) => session.watched().1,
+        }
+    }
+
     /// Tells a session's other side that nothing more comes.
     #[cfg(feature = "shm")]
     pub(crate) fn end(&mut self) {

@@ -1,5 +1,7 @@
 //! One stage of a run: everything that takes part, measured in alternating windows.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::contestant::Contestant;
@@ -100,7 +102,7 @@ pub(crate) fn stage(
     }
     let again = start(faster.contestant.clone(), Role::Again)?;
     let mut entrants = vec![Entrant { role: Role::Floor, ..faster }];
-    for contestant in Contestant::sides(&stage.takes(sides), stage.adaptive) {
+    for contestant in Contestant::of(stage, sides) {
         entrants.push(start(contestant, Role::Transport)?);
     }
     entrants.push(again);
@@ -142,12 +144,15 @@ impl Entrant {
         let mut server = Server::start(&contestant, cpu)?;
         let config = Config {
             stalled: StalledShape::default(),
-            shared: false,
+            shared: contestant.shared,
             address: server.address.clone(),
             shape: stage.shape,
             warmup: plan.warmup,
             duration: plan.window,
             rate: None,
+            think: Duration::ZERO,
+            #[cfg(feature = "shm")]
+            doorbell: contestant.doorbell,
             slow_every: None,
             spin: contestant.load_spin,
         };

@@ -19,6 +19,7 @@ use crate::affinity;
 use crate::cli::{RunArguments, Side};
 use crate::environment::Environment;
 use crate::error::{LabError, STANDARD_OUTPUT};
+use crate::load::DESCRIPTORS_OF_A_SESSION;
 use crate::rlimit;
 use measure::Window;
 use plan::Plan;
@@ -71,7 +72,11 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), LabError> {
 
 /// The widest stage keeps a socket open for every connection of every server that takes part.
 fn make_room(plan: &Plan, sides: &[Side]) -> Result<(), LabError> {
-    let sockets = |stage: &plan::Stage| u64::from(stage.shape.connections) * (stage.width(sides) as u64 + 1);
+    let sockets = |stage: &plan::Stage| {
+        let (takes, width) = (stage.takes(sides), stage.width(sides) as u64 + 1);
+        let shared = takes.iter().filter(|side| side.is_on_one_host()).count() as u64 * 2;
+        u64::from(stage.shape.connections) * (width + shared * (DESCRIPTORS_OF_A_SESSION - 1))
+    };
     rlimit::ensure(plan.stages.iter().map(sockets).max().unwrap_or(0))
 }
 
@@ -108,6 +113,12 @@ fn notes(plan: &Plan, environment: &Environment, windows: &[Window], rows: &[Row
         format!("{name}, {shape}: polling on both ends has {gain:.2} of the median latency of sleeping")
     });
     let mut notes: Vec<String> = gains.collect();
+    notes.extend(row::against_unix(windows).into_iter().map(|(name, spin, shape, latency, cpu)| {
+        format!(
+            "{name}, {shape}, spin {spin}: {:.2} of the Unix socket's median latency, {:.2} of its server CPU per request",
+            latency.median, cpu.median
+        )
+    }));
     notes.extend(rows.iter().filter_map(noise));
     notes.push(format!(
         "medians of windows of {:.2} s; ratios are medians of ratios within rounds, to the floor or to epoll",

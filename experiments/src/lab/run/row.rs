@@ -140,6 +140,36 @@ fn against_epoll(own: &[&Window], all: &[Window], figure: fn(&Window) -> f64) ->
     ratios(own.iter().filter_map(|window| Some((figure(window), figure(epoll(window)?)))))
 }
 
+/// The transport that sides on one host are compared with.
+const UNIX: &str = "unix";
+
+/// What shared memory costs against a Unix socket that waits in the same way: its name, its way of waiting, its shape,
+/// and the ratios, within rounds, of the median latency and of the server's processor time per request.
+pub(crate) fn against_unix(windows: &[Window]) -> Vec<(String, &'static str, Shape, Summary, Summary)> {
+    let shared = windows.iter().filter(|window| window.name.starts_with("shm"));
+    let mut found: Vec<(String, &'static str, Shape, Summary, Summary)> = Vec::new();
+    for first in shared.clone() {
+        let same = |other: &Window| other.spin == first.spin && other.shape == first.shape;
+        if found.iter().any(|(name, spin, shape, ..)| {
+            *name == first.name && *spin == first.spin && *shape == first.shape
+        }) {
+            continue;
+        }
+        let pairs = |figure: fn(&Window) -> f64| {
+            let own = shared.clone().filter(|window| window.name == first.name && same(window));
+            ratios(own.filter_map(|own| {
+                let unix = |other: &&Window| other.name == UNIX && same(other) && other.round == own.round;
+                Some((figure(own), figure(windows.iter().find(unix)?)))
+            }))
+        };
+        let half = |window: &Window| window.report.p50_ns as f64;
+        if let (Some(latency), Some(cpu)) = (pairs(half), pairs(Window::cpu_per_request)) {
+            found.push((first.name.clone(), first.spin, first.shape, latency, cpu));
+        }
+    }
+    found
+}
+
 /// What polling on both ends does to the median latency of each transport that was measured both ways: its name,
 /// its shape, and the ratio within rounds.
 pub(crate) fn adaptive_gains(windows: &[Window]) -> Vec<(String, Shape, Summary)> {
@@ -239,6 +269,23 @@ mod tests {
         let row = &rows(&windows)[0];
         assert_eq!((row.copied_per_request, row.lent_per_request), (Some(6.0), Some(4.0)));
         assert_eq!((row.release_p50_ns, row.release_p99_ns), (Some(2), Some(2)));
+    }
+
+    #[test]
+    fn shared_memory_is_compared_with_the_unix_socket_that_waits_in_the_same_way() {
+        let windows = [
+            window("unix", "never", Role::Transport, 0, 100, 100),
+            window("unix", "adaptive", Role::Transport, 0, 300, 20),
+            window("shm", "never", Role::Transport, 0, 90, 80),
+            window("shm", "adaptive", Role::Transport, 0, 150, 2),
+            window("epoll", "never", Role::Transport, 0, 1, 1),
+        ];
+        let found: Vec<_> = against_unix(&windows)
+            .into_iter()
+            .map(|(name, spin, _, latency, cpu)| (name, spin, latency.median, cpu.median))
+            .collect();
+        assert_eq!(found, [("shm".into(), "never", 0.8, 0.9), ("shm".into(), "adaptive", 0.1, 0.5)]);
+        assert!(against_unix(&windows[2..]).is_empty());
     }
 
     #[test]

@@ -156,6 +156,10 @@ impl Drop for Server {
         // Both fail only where it has ended and been waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Address::Unix(path) = &self.address {
+            // One that has drained has done so itself.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
