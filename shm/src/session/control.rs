@@ -47,7 +47,8 @@ impl Session {
                     }
                 }
                 Ok(Arrival::Nothing) => {
-                    self.control.flush()?;
+                    let flushed = self.control.flush();
+                    Self::said(flushed)?;
                     return Ok(Heard::All);
                 }
                 Ok(Arrival::End) => {
@@ -73,9 +74,15 @@ impl Session {
         self.peer_is_gone
     }
 
-    /// Sends a frame. That the peer is gone is no failure: the socket says so when it is read, behind its last bytes.
+    /// Sends a frame.
     pub(super) fn say(&mut self, frame: Frame<OwnedFd>) -> Result<(), SessionError> {
-        match self.control.send(frame) {
+        let sent = self.control.send(frame);
+        Self::said(sent)
+    }
+
+    /// What came of sending. That nobody reads is no failure: the socket says so when it is read, behind its last bytes.
+    fn said(sent: Result<bool, ControlError>) -> Result<(), SessionError> {
+        match sent {
             Ok(_) => Ok(()),
             Err(ControlError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(error.into()),

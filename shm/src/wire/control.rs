@@ -115,7 +115,7 @@ impl Control {
     /// Sends what is queued. Answers whether all of it is in the kernel's hands.
     ///
     /// # Errors
-    /// When the connection is broken.
+    /// When the connection is broken. What is queued is forgotten.
     pub fn flush(&mut self) -> Result<bool, ControlError> {
         while let Some(first) = self.outbox.front_mut() {
             match sys::send(self.socket.as_fd(), &first.bytes[first.sent..], &first.descriptors) {
@@ -127,7 +127,11 @@ impl Control {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // Nothing of it is ever sent, and nobody need wait for room.
+                    self.outbox.clear();
+                    return Err(error.into());
+                }
             }
         }
         Ok(true)
