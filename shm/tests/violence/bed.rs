@@ -134,10 +134,17 @@ impl Holdings {
     pub(crate) fn restored(self, what: &str) {
         let limit = Instant::now() + PATIENCE;
         while Self::now() != self {
-            assert!(Instant::now() < limit, "{what}: {:?} where {self:?} was", Self::now());
+            assert!(Instant::now() < limit, "{what}: {:?} where {self:?} was; {:?}", Self::now(), links());
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// What the descriptors of this process are of.
+fn links() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc/self/fd").expect("the descriptors of this process").flatten();
+    let links = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    links.map(|link| link.display().to_string()).collect()
 }
 
 /// The mappings of files in memory that this process has: where each begins, how long it is, whether it is writable.

@@ -1,5 +1,8 @@
-//! What another process can do to this one: die at any moment, or mean harm at full speed.
+//! What another process can do to this one: die at any moment, or mean harm at full speed; and what the program that hosts
+//! sessions does to itself.
 
 mod bare;
 mod bed;
+mod host;
+mod hostile;
 mod kills;

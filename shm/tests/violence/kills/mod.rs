@@ -10,7 +10,7 @@
 //! | either side of a session without a loop | the other: it receives all that was published |
 
 mod bare_peers;
-mod bystander;
+pub(crate) mod bystander;
 pub(crate) mod calls;
 mod clients;
 mod servers;
