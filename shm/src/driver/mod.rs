@@ -242,7 +242,7 @@ impl Driver for ShmDriver {
         self.count_out(key);
         self.unwatch_socket(key);
         let Some(Entry::Connection(connection)) = self.entries.remove(key) else { return None };
-        self.active.retain(|&active| active != key);
+        self.deactivate(key);
         let received = self.recall(key);
         let Connection { session, peer, mut unsent, lent, .. } = *connection;
         let chain = std::mem::take(&mut unsent.chain);
@@ -317,7 +317,7 @@ impl Driver for ShmDriver {
         self.calls.other.add(1);
         match self.entries.remove(key) {
             Some(Entry::Connection(connection)) => {
-                self.active.retain(|&active| active != key);
+                self.deactivate(key);
                 let Connection { unsent, lent, .. } = *connection;
                 self.release_lent(lent);
                 self.release_all(unsent);

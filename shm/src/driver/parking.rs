@@ -39,6 +39,14 @@ impl ShmDriver {
         }
     }
 
+    /// Looks at a session no more. Those behind it have their turn nevertheless.
+    pub(super) fn deactivate(&mut self, key: Key) {
+        if let Some(at) = self.active.iter().position(|&active| active == key) {
+            self.active.remove(at);
+            self.at_active -= usize::from(at < self.at_active);
+        }
+    }
+
     /// Parks all active sessions. Answers whether all of them sleep.
     pub(super) fn park_all(&mut self) -> bool {
         if self.active.is_empty() {

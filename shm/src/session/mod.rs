@@ -210,6 +210,8 @@ impl Session {
             self.ring(doorbell)?;
         }
         if let Some(bytes) = send {
+            // A peer that is gone makes no room, and nobody tells of it again.
+            may_sleep &= !self.peer_is_gone;
             let park = self.producer.park(bytes.min(self.longest()))?;
             self.ring(park.doorbell)?;
             may_sleep &= park.may_sleep;

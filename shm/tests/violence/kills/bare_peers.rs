@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use linkpoll_conformance::isolated;
 use linkpoll_shm::handshake::HandshakeError;
-use linkpoll_shm::session::SessionError;
+use linkpoll_shm::session::{Parked, SessionError};
 
 use super::calls::quantiles;
 use super::victim::Victim;
@@ -48,6 +48,27 @@ fn survive(mut bare: Bare, pattern: &[u8]) -> (u64, Instant) {
             }
         }
     }
+}
+
+/// Who only waits for room, and does not receive, does not sleep on a peer that is gone.
+#[test]
+fn who_waits_for_room_hears_of_a_death() {
+    let place = Place::new("room");
+    let listener = UnixListener::bind(place.path()).expect("a listener");
+    let (mut survivor, peer) = thread::scope(|scope| {
+        let peer = scope.spawn(|| Bare::connect(place.path()).expect("a session"));
+        (Bare::accept(&listener).expect("a session"), peer.join().expect("a session"))
+    });
+    let bytes = vec![7; 1 << 20];
+    while survivor.send(&mut &bytes[..]).expect("a peer that does not read") > 0 {}
+    assert_eq!(survivor.session.park(false, Some(bytes.len())).expect("a session"), Parked::Sleeping);
+    drop(peer);
+    until("the death is heard of", || {
+        survivor.session.listen().expect("it is no violation");
+        survivor.session.peer_is_gone()
+    });
+    assert_eq!(survivor.session.park(false, Some(bytes.len())).expect("a session"), Parked::NotYet);
+    assert!(matches!(survivor.send(&mut &bytes[..]), Err(SessionError::NobodyReads)));
 }
 
 /// Whether a handshake may end so whose peer was killed.
