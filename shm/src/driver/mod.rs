@@ -340,16 +340,18 @@ impl Driver for ShmDriver {
                 self.spinning = true;
                 self.statistics.spins += 1;
             }
-            self.turns += 1;
-            if self.turns < LOOKS && !self.active.is_empty() {
-                return Ok(());
-            }
-            self.count_active();
         } else {
             self.spinning = false;
             if !self.park_all() || !self.events.is_empty() {
                 timeout = Some(Duration::ZERO);
             }
+        }
+        if timeout == Some(Duration::ZERO) {
+            self.turns += 1;
+            if self.turns < LOOKS && !self.active.is_empty() {
+                return Ok(());
+            }
+            self.count_active();
         }
         self.turns = 0;
         self.board.show(&self.statistics);

@@ -18,6 +18,11 @@ pub enum Heard {
     More,
 }
 
+/// Whether a send fails so because nobody is there any more. With unread bytes in the peer's socket it is the second.
+pub(super) fn is_gone(error: io::ErrorKind) -> bool {
+    matches!(error, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 impl Session {
     /// Reads the session's socket: doorbells, arenas, sealed memory, the end. Never blocks, and reads a bounded amount: a
     /// doorbell alone costs one system call.
@@ -42,7 +47,8 @@ impl Session {
                 Ok(Arrival::Bytes) => {
                     self.take_frames()?;
                     if !all && self.control.is_drained() {
-                        self.control.flush()?;
+                        let flushed = self.control.flush();
+                        Self::said(flushed)?;
                         return Ok(Heard::More);
                     }
                 }
@@ -84,7 +90,7 @@ impl Session {
     fn said(sent: Result<bool, ControlError>) -> Result<(), SessionError> {
         match sent {
             Ok(_) => Ok(()),
-            Err(ControlError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(ControlError::Io(error)) if is_gone(error.kind()) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

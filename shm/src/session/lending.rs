@@ -29,6 +29,10 @@ use crate::wire::{AddArena, Frame};
 /// arena with bytes that have memory of their own.
 const MOST_COPIED: usize = 512 << 10;
 
+/// How many chunks those get who send pieces of [`LARGE`] bytes: more memory than a processor has in a cache of its own.
+const AMPLE: usize = 2;
+const LARGE: usize = 32 << 10;
+
 /// Our arena, and what of it the peer has.
 #[derive(Debug)]
 pub(super) struct Lending {
@@ -83,6 +87,12 @@ impl Lending {
     /// Whether so many bytes more may be out as copies.
     pub(super) fn may_copy(&self, len: usize) -> bool {
         self.copied + len <= MOST_COPIED
+    }
+
+    /// Whether the arena is too small for `len` bytes again and again: there must be more of it than the peer has in its
+    /// caches, or writing is slow.
+    pub(super) fn is_small_for(&self, len: usize) -> bool {
+        len >= LARGE && self.arena.chunks() < AMPLE && self.offered.is_none()
     }
 
     /// Where a segment lies in the arena, if it does.

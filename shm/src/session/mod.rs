@@ -186,7 +186,7 @@ impl Session {
         };
         match rung {
             // The socket says in its own way, when it is read, that the peer is gone; until then there are its last bytes.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if control::is_gone(error.kind()) => Ok(()),
             rung => rung,
         }
     }

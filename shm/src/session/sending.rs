@@ -82,12 +82,9 @@ impl Session {
     /// # Errors
     /// When the session is over.
     pub fn allocate(&mut self, len: usize) -> Result<Option<Tail>, SessionError> {
-        if let Some(tail) = self.lending.allocate(len) {
-            return Ok(Some(tail));
-        }
         self.collect()?;
         let tail = self.lending.allocate(len);
-        if tail.is_none() {
+        if tail.is_none() || self.lending.is_small_for(len) {
             self.grow()?;
         }
         Ok(tail)
@@ -134,7 +131,12 @@ impl Session {
         if len < COPY_FROM {
             return Ok(None);
         }
-        // What has come back meanwhile is still in the caches.
+        let odd = piece % PIECE;
+        if piece > PIECE && odd < COPY_FROM && odd > 0 {
+            // Large messages are often a power of two, and a little more. In front the little is received with the piece
+            // behind it; at the end it would be received alone.
+            return self.stage(from, odd).map(Some);
+        }
         self.collect()?;
         if !self.lending.has_ticket() || !self.lending.may_copy(len) {
             return Ok(None);
@@ -145,6 +147,9 @@ impl Session {
         };
         if !self.has_room_for_loan()? {
             return Ok(Some(false));
+        }
+        if self.lending.is_small_for(len) {
+            self.grow()?;
         }
         from.copy_to_slice(&mut tail.spare()[..len]);
         let segment = tail.commit(len);

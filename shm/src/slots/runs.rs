@@ -2,6 +2,12 @@
 //!
 //! An arena is made of *chunks*, a chunk of *runs*, and a run is cut into slots of one size. A run whose slots are all
 //! free may be cut anew. A whole chunk is a slot too, where all of its runs are free.
+//!
+//! # Round and round
+//!
+//! Free slots are taken in turn, over the whole arena, and not the last one first. A slot that was just released lies in the
+//! caches of the processor that has read it, and writing there again is slow: of 64 KiB slots that two processors pass to each
+//! other, 2 to 8 in turn are written with 7 to 11 GB/s, and 16 or more with 28 (AMD Zen 4, 1 MiB of L2 each).
 
 /// The size of a chunk in bytes: one shared file each.
 pub const CHUNK: usize = 1 << 20;
@@ -11,7 +17,9 @@ const RUNS_IN_CHUNK: usize = CHUNK / RUN;
 /// All runs of the first chunk.
 const WHOLE: u32 = (1 << RUNS_IN_CHUNK) - 1;
 /// The sizes that a run is cut into.
-const SIZES: [usize; 4] = [4 << 10, 16 << 10, 64 << 10, RUN];
+const SIZES: [usize; 7] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10, RUN];
+/// The first of the sizes that may cut up the last half of the arena.
+const LARGE: usize = 3;
 /// The most chunks: all runs are bits of one word.
 pub(super) const MOST_CHUNKS: usize = u32::BITS as usize / RUNS_IN_CHUNK;
 
@@ -53,6 +61,8 @@ pub(super) struct Runs {
     room: [u32; SIZES.len()],
     /// For each run, its free slots.
     parts: [u64; u32::BITS as usize],
+    /// For each class, the run and the part that are behind the slot that was taken last.
+    next: [(u32, u32); SIZES.len()],
     chunks: usize,
 }
 
@@ -68,22 +78,48 @@ impl Runs {
         Some(chunk)
     }
 
-    /// Takes the smallest slot that has `len` bytes.
+    /// Takes a slot of the smallest size that has `len` bytes: the next free one behind the one that was taken last.
     pub(super) fn take(&mut self, len: usize) -> Option<Slot> {
         let Some(class) = SIZES.iter().position(|size| len <= *size) else {
             return self.take_chunk(len);
         };
-        if self.room[class] == 0 {
-            self.cut(class)?;
+        let (run, part) = self.next_part(class)?;
+        if self.free >> run & 1 == 1 {
+            self.free &= !(1 << run);
+            self.parts[run as usize] = all_parts(class);
+            self.room[class] |= 1 << run;
         }
-        let run = self.room[class].trailing_zeros();
         let parts = &mut self.parts[run as usize];
-        let part = parts.trailing_zeros();
-        *parts &= *parts - 1;
+        *parts &= !(1 << part);
         if *parts == 0 {
             self.room[class] &= !(1 << run);
         }
+        self.next[class] = (run, part + 1);
         Some(Slot { run: low(run), part: low(part), class: low(class) })
+    }
+
+    /// The next free slot of this class, in a run that is cut into it or may be.
+    fn next_part(&self, class: usize) -> Option<(u32, u32)> {
+        // Small slots that are out for long must not keep large ones from being cut.
+        let is_ample = self.free.count_ones() as usize * 2 > self.chunks * RUNS_IN_CHUNK;
+        let may_cut = class >= LARGE || is_ample || self.room[class] == 0;
+        let runs = self.room[class] | if may_cut { self.free } else { 0 };
+        if runs == 0 {
+            return None;
+        }
+        let parts = |run: u32| {
+            if self.free >> run & 1 == 1 { all_parts(class) } else { self.parts[run as usize] }
+        };
+        let (run, part) = self.next[class];
+        if runs >> run & 1 == 1 {
+            let ahead = parts(run) & u64::MAX.checked_shl(part).unwrap_or(0);
+            if ahead != 0 {
+                return Some((run, ahead.trailing_zeros()));
+            }
+        }
+        let ahead = runs & u32::MAX << run << 1;
+        let run = if ahead == 0 { runs } else { ahead }.trailing_zeros();
+        Some((run, parts(run).trailing_zeros()))
     }
 
     /// Takes a slot back. Answers nothing: that it was out is the caller's knowledge.
@@ -108,22 +144,6 @@ impl Runs {
     #[cfg(test)]
     pub(super) fn is_whole(&self) -> bool {
         self.free.count_ones() as usize == self.chunks * RUNS_IN_CHUNK
-    }
-
-    fn cut(&mut self, class: usize) -> Option<()> {
-        if self.free == 0 {
-            return None;
-        }
-        // Of a chunk that is cut already, so that whole chunks stay whole.
-        let broken = (0..self.chunks).map(|chunk| WHOLE << (chunk * RUNS_IN_CHUNK)).find_map(|whole| {
-            let free = self.free & whole;
-            (free != 0 && free != whole).then_some(free)
-        });
-        let run = broken.unwrap_or(self.free).trailing_zeros();
-        self.free &= !(1 << run);
-        self.parts[run as usize] = all_parts(class);
-        self.room[class] |= 1 << run;
-        Some(())
     }
 
     fn take_chunk(&mut self, len: usize) -> Option<Slot> {
@@ -202,6 +222,23 @@ mod tests {
         let mut runs = Runs::default();
         runs.add_chunk();
         assert_eq!(runs.take(CHUNK + 1), None);
+    }
+
+    #[test]
+    fn slots_are_taken_in_turn() {
+        for size in SIZES {
+            let mut runs = Runs::default();
+            runs.add_chunk();
+            runs.add_chunk();
+            let mut seen = BTreeSet::new();
+            let turn = 2 * CHUNK / size;
+            for n in 0..3 * turn {
+                let slot = runs.take(size).unwrap();
+                seen.insert(range(slot).start);
+                runs.put(slot);
+                assert!(seen.len() > n.min(turn - 1), "the {n}th slot of {size} bytes was there before");
+            }
+        }
     }
 
     #[test]

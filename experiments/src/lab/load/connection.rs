@@ -56,8 +56,16 @@ impl Connection {
     /// Returns whether everything was sent.
     pub(crate) fn flush(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> Result<bool, LoadError> {
         while self.sent.frame < self.issued {
-            let length = pattern.fill(self.number, self.sent, self.issued, buffer);
-            let sent = match self.wire.send(&buffer[..length]) {
+            let fill = |into: &mut [u8]| pattern.fill(self.number, self.sent, self.issued, into);
+            let left = pattern.frame_length() - self.sent.offset;
+            let outcome = match self.wire.send_in_place(left, fill) {
+                Some(outcome) => outcome,
+                None => {
+                    let length = fill(buffer);
+                    self.wire.send(&buffer[..length])
+                }
+            };
+            let sent = match outcome {
                 Err(Stop::NotNow) => return Ok(false),
                 Err(Stop::End) => return Err(self.closed(None)),
                 Err(Stop::Lost(errno)) => return Err(self.closed(Some(errno))),

@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 
 #[cfg(feature = "shm")]
+use linkpoll::buffer::Chain;
+#[cfg(feature = "shm")]
 use linkpoll_shm::session::{Parked, Received, Room, Session};
 
 /// A connection's way to its server.
@@ -17,6 +19,13 @@ pub(crate) enum Wire {
     #[cfg(feature = "shm")]
     Shared(Box<Session>),
 }
+
+/// Messages of so many bytes are written in place.
+#[cfg(feature = "shm")]
+const IN_PLACE_FROM: usize = 4 << 10;
+/// How many bytes are written in place at a time.
+#[cfg(feature = "shm")]
+const IN_PLACE: usize = 64 << 10;
 
 /// Why nothing was moved.
 pub(crate) enum Stop {
@@ -53,6 +62,37 @@ impl Wire {
                     Err(error) => Err(lost(&error)),
                 }
             }
+        }
+    }
+
+    /// Sends bytes that are written where the server reads them, where that is possible and `left` bytes of a message are
+    /// worth it. `fill` writes up to as many as it is given room for, and answers how many.
+    pub(crate) fn send_in_place(
+        &mut self,
+        left: usize,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Option<Result<usize, Stop>> {
+        match self {
+            Self::Socket(_) => None,
+            #[cfg(feature = "shm")]
+            Self::Shared(session) if left >= IN_PLACE_FROM => {
+                // The server copies one piece out while the next is written.
+                let room = if left < 2 * IN_PLACE { left } else { IN_PLACE };
+                let mut tail = match session.allocate(room) {
+                    Ok(tail) => tail?,
+                    Err(error) => return Some(Err(lost(&error))),
+                };
+                let written = fill(&mut tail.spare()[..room]);
+                let mut chain = Chain::new();
+                chain.push(tail.commit(written));
+                Some(match session.send_chain(&mut chain) {
+                    Ok(0) => Err(Stop::NotNow),
+                    Ok(sent) => Ok(sent),
+                    Err(error) => Err(lost(&error)),
+                })
+            }
+            #[cfg(feature = "shm")]
+            Self::Shared(_) => None,
         }
     }
 
