@@ -2,13 +2,16 @@
 //! another user's process is not welcome.
 #![expect(unsafe_code, reason = "a process is forked")]
 
+use std::io::ErrorKind;
 use std::num::NonZero;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
 
-use std::os::unix::net::UnixListener;
-use std::time::Duration;
-
-use linkpoll_shm::handshake::{HandshakeError, Options, Policy, accept, connect};
+use linkpoll_shm::handshake::{
+    Established, Handshake, HandshakeError, Options, Policy, Progress, accept, connect,
+};
 use linkpoll_shm::region::{OwnRegion, PeerRegion};
+use linkpoll_shm::session::{Heard, Parked, Received, Room, Session};
 use linkpoll_shm::wire::Refusal;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::resource::{Resource, setrlimit};
@@ -77,6 +80,66 @@ fn a_child_can_neither_use_nor_unmap_a_region() {
     let (_own, peer) = regions.expect("the child has taken its copy only");
     // SAFETY: the parent's own, still there.
     assert_eq!(unsafe { peer.base().as_ptr().read_volatile() }, 0);
+}
+
+/// Both ends of a session.
+fn ends() -> (Established, Established) {
+    let (one, other) = UnixStream::pair().expect("a pair of sockets");
+    let options = Options { step: Duration::from_secs(60), ..Options::default() };
+    let theirs = options.clone();
+    let server = std::thread::spawn(move || accept(other.into(), &theirs).expect("a session"));
+    let mut client = Handshake::client(one.into(), &options, Instant::now()).expect("a client");
+    let client = loop {
+        match client.advance(Instant::now()) {
+            Progress::Done(client) => break *client,
+            Progress::NeedRead | Progress::NeedWrite => std::thread::yield_now(),
+            other => panic!("{other:?}"),
+        }
+    };
+    (client, server.join().expect("no panic"))
+}
+
+/// What a handshake has brought about is its process's, too: a child cannot make a session of it, and touches nothing.
+#[test]
+fn a_child_makes_no_session_of_its_parents_handshake() {
+    let (client, _server) = ends();
+    let mut client = Some(client);
+    let ended = in_child(|| {
+        let made = Session::new(client.take().expect("it is there"));
+        made.is_err_and(|error| error.kind() == ErrorKind::Unsupported)
+    });
+    assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
+    assert!(Session::new(client.expect("the child has taken its copy only")).is_ok());
+}
+
+/// A child that ends, or drops what it has inherited, does not speak for its parent.
+#[test]
+fn a_child_that_drops_a_session_says_nothing() {
+    let (client, server) = ends();
+    let mut server = Session::new(server).expect("a session");
+    let mut client = Some(Session::new(client).expect("a session"));
+    if let Some(client) = &mut client {
+        // Something is under way in both directions.
+        assert!(matches!(client.send(&mut &b"question"[..]), Ok(8)));
+        assert!(matches!(server.park(true, None), Ok(Parked::NotYet)));
+    }
+    let ended = in_child(|| {
+        drop(client.take());
+        true
+    });
+    assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
+    assert!(matches!(server.listen(), Ok(Heard::All)));
+    assert!(!server.peer_is_gone(), "the parent lives");
+    let heard = server.counters().doorbells_heard;
+    let (mut first, mut second) = (vec![0; 64 << 10], Vec::new());
+    let mut room = Room { first: &mut first, second: &mut second };
+    assert!(matches!(server.receive(&mut room, usize::MAX), Ok(Received::Copied(8))));
+    assert!(matches!(server.receive(&mut room, usize::MAX), Ok(Received::Nothing)), "the end was not told");
+    assert_eq!(server.counters().doorbells_heard, heard);
+    let client = client.as_mut().expect("the child has taken its copy only");
+    assert!(matches!(server.send(&mut &b"answer"[..]), Ok(6)));
+    let mut room = Room { first: &mut first, second: &mut second };
+    assert!(matches!(client.receive(&mut room, usize::MAX), Ok(Received::Copied(6))));
 }
 
 /// The kernel says who a peer is, whatever the peer says. Only root can take the part of two users.

@@ -65,6 +65,12 @@ impl OwnRegion {
         self.memory.len()
     }
 
+    /// Whether this process has made the region, and not the one that it was forked from (fork(2)).
+    #[must_use]
+    pub(crate) fn is_ours(&self) -> bool {
+        self.memory.is_ours()
+    }
+
     /// Writes bytes, while nobody else has been given the region's address.
     ///
     /// # Panics

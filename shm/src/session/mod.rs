@@ -98,9 +98,13 @@ impl Session {
     /// A session out of a completed handshake.
     ///
     /// # Errors
-    /// `InvalidInput` when the rings do not fit into their regions, which the handshake has ruled out.
+    /// [`SessionError::Forked`] when the handshake was a parent's (fork(2)). `InvalidInput` when the rings do not fit into
+    /// their regions, which the handshake has ruled out.
     pub fn new(established: Established) -> io::Result<Self> {
         let Established { control, own, peer, bells, agreed, credentials, .. } = established;
+        if !own.is_ours() {
+            return Err(SessionError::Forked.into());
+        }
         let storage = Mapped::new((own, peer), agreed.own.ring as usize, agreed.peer.ring as usize)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let Ends { producer, consumer, lender, borrower } = slots::ends(storage);

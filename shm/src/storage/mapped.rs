@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::AtomicU32;
 
-use linkpoll::sync::{Arc, Ordering};
+use linkpoll::sync::{Arc, Ordering, fence};
 
 use super::copy::copy_racing;
 use super::{OwnWord, PeerWord, Storage, Word};
@@ -105,9 +105,17 @@ impl OwnWord<u32> for MappedOwn<'_> {
 pub struct MappedPeer<'a>(&'a AtomicU32);
 
 impl PeerWord<u32> for MappedPeer<'_> {
+    /// Of atomic operations, only relaxed loads of small words are promised to work where memory is mapped for reading
+    /// alone (`std::sync::atomic`, "Atomic accesses to read-only memory"); a fence makes of one what was asked for.
     #[inline(always)]
     fn load(&self, order: Ordering) -> u32 {
-        u32::from_le(self.0.load(order))
+        // ORDERING: Relaxed: what more is asked for, the fence below adds.
+        let value = self.0.load(Ordering::Relaxed);
+        if order != Ordering::Relaxed {
+            // ORDERING: Acquire fence, which is at least an Acquire load; partners are those of the caller.
+            fence(Ordering::Acquire);
+        }
+        u32::from_le(value)
     }
 }
 
@@ -139,8 +147,8 @@ impl<R: Regions> Storage for Mapped<R> {
 
     #[inline(always)]
     fn peer(&self, word: Word) -> MappedPeer<'_> {
-        // SAFETY: as above; a `MappedPeer` only loads, which memory mapped read-only permits for 32 bits.
-        MappedPeer(unsafe { AtomicU32::from_ptr(self.peer_at(word.offset()).cast_mut().cast()) })
+        // SAFETY: as above. It is mapped for reading alone, so this is no `from_ptr`; a `MappedPeer` only loads.
+        MappedPeer(unsafe { &*self.peer_at(word.offset()).cast::<AtomicU32>() })
     }
 
     #[inline(always)]

@@ -136,6 +136,11 @@ impl Shared {
         populated(self.map.advise(Advice::PopulateRead), self.base(), self.len())
     }
 
+    /// Whether this process has mapped it, and not the one that it was forked from.
+    pub(crate) fn is_ours(&self) -> bool {
+        process::id() == self.process
+    }
+
     /// The first byte. Stays where it is when the `Shared` moves.
     #[inline]
     pub(crate) fn base(&self) -> NonNull<u8> {
@@ -152,7 +157,7 @@ impl Shared {
 impl Drop for Shared {
     /// munmap(2). A forked child has nothing to unmap: something else may lie there.
     fn drop(&mut self) {
-        if process::id() == self.process {
+        if self.is_ours() {
             // SAFETY: dropped once, here, and not used after.
             unsafe { ManuallyDrop::drop(&mut self.map) }
         }
