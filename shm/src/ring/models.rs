@@ -55,7 +55,11 @@ impl Bells {
 }
 
 fn direction(start: u8) -> Direction {
-    let (a, b) = Memory::pair(Plan { capacity: CAPACITY, releases: 1, start });
+    direction_of(CAPACITY, start)
+}
+
+fn direction_of(capacity: usize, start: u8) -> Direction {
+    let (a, b) = Memory::pair(Plan { capacity, releases: 1, start });
     let awake = start.wrapping_sub(8);
     // ORDERING: Relaxed: no thread runs yet.
     a.own(Word::SpaceAt).store(awake, Ordering::Relaxed);
@@ -152,8 +156,8 @@ fn records_arrive_once_and_in_order() {
 ///
 /// Five records through a ring that holds three. The producer parks when the ring is full, the consumer when it is
 /// empty; either sleep that is not ended shows as a deadlock. Absent: what the consumer holds back; a quarter of this
-/// ring is one record (`a_sleeping_consumer_has_told_all_it_consumed`).
-/// Kills: fences F1 and F2, on the side of the space. By hand: a threshold of the whole ring, or of the present head.
+/// ring is one record (the next model, and `a_sleeping_consumer_has_told_all_it_consumed`).
+/// Kills: fences F1 and F2, on the side of the space.
 #[test]
 fn a_producer_that_waits_for_space_gets_on() {
     model("shm-space", Bound::Preemptions(2), || {
@@ -175,6 +179,46 @@ fn a_producer_that_waits_for_space_gets_on() {
         let received = receive(&mut consumer, &bells, |received| received.len() == 5);
         let expected: Vec<Kind> = (0..5).map(|n| KINDS[n % 3]).collect();
         assert_eq!(received, expected);
+        sender.join().expect("the sender does not panic");
+    });
+}
+
+/// a producer that waits for space is woken by a consumer that never sleeps, although that holds back what it
+/// has consumed.
+///
+/// Eight records through a ring that holds seven: a quarter is two records, so the last of seven is held back. The consumer
+/// looks again and again. Absent: a consumer that sleeps (the model before).
+/// Kills: fences F1 and F2. By hand: a threshold of the whole ring, which this consumer never publishes; a consumer that publishes
+/// its head only when it sleeps.
+#[test]
+fn a_producer_that_waits_for_space_is_woken_by_one_that_does_not_sleep() {
+    model("shm-held-back", Bound::Preemptions(2), || {
+        let Direction { mut producer, mut consumer, bells } = direction_of(64, 208);
+        let bell = Arc::clone(&bells);
+        let sender = thread::spawn(move || {
+            for n in 0..7 {
+                producer.push(KINDS[n % 3], &[]).expect("there is room");
+            }
+            bell.ring_consumer(producer.publish());
+            while let Err(error) = producer.push(KINDS[7 % 3], &[]) {
+                assert_eq!(error, PushError::Full);
+                let park = producer.park(0).expect("the consumer is honest");
+                if park.may_sleep {
+                    bell.producer.wait();
+                }
+            }
+            bell.ring_consumer(producer.publish());
+        });
+        for n in 0..8 {
+            let kind = loop {
+                match next(&mut consumer) {
+                    Some(kind) => break kind,
+                    None => thread::yield_now(),
+                }
+            };
+            assert_eq!(kind, KINDS[n % 3]);
+            bells.ring_producer(consumer.settle());
+        }
         sender.join().expect("the sender does not panic");
     });
 }

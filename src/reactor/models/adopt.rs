@@ -39,21 +39,28 @@ impl Handler for Reading {
 /// is in the mailbox, or a connection, when the loop drains, ends and is dropped, or it comes to a loop that has ended.
 /// It is a real one, whose other end sees whether it was closed; what makes its handler is tracked, and so are the bytes
 /// that come along from the loop where it was before. The thread that brings it sleeps until it is answered: an answer
-/// that is lost is a deadlock. Absent: a stop by a third thread (D-1), an answer that nobody takes (D-2), a socket of an
-/// acceptor (L-9, L-10).
-/// Kills: fence F1 or F2 SeqCst -> AcqRel; Release of the push, Acquire of the mailbox's `close` -> Relaxed; a draining
-/// loop that keeps what it is brought; a refusal that forgets the socket.
+/// that is lost is a deadlock. A loop that has a connection takes some turns to drain, and may be brought the socket
+/// meanwhile. Absent: a stop by a third thread (D-1), an answer that nobody takes (D-2), a socket of an acceptor (L-9, L-10).
+/// Kills: fence F1 or F2 SeqCst -> AcqRel; Release of the push, Acquire of the mailbox's `close` -> Relaxed. By hand: a
+/// draining loop that serves what it is brought, that never answers it, or that forgets the socket.
 #[test]
 fn a_socket_that_is_brought_to_a_stopping_loop_is_closed_once() {
     let models = [
-        ("loop-adopt-and-stop", false, false),
-        ("loop-take-over-and-stop", true, false),
-        ("loop-stop-and-take-over", true, true),
+        ("loop-adopt-and-stop", false, false, false),
+        ("loop-take-over-and-stop", true, false, false),
+        ("loop-stop-and-take-over", true, true, false),
+        ("loop-drain-and-adopt", false, true, true),
     ];
-    for (name, luggage, stopped_first) in models {
-        model(name, Bound::Preemptions(3), move || {
+    for (name, luggage, stopped_first, has_another) in models {
+        let bound = if has_another { 2 } else { 3 };
+        model(name, Bound::Preemptions(bound), move || {
             let fate = Fate::new();
-            let mut it = Loop::new(Manner::Polite);
+            let mut it = if has_another {
+                Loop::serving(Manner::Polite, Fate::new().socket())
+            } else {
+                Loop::new(Manner::Polite)
+            };
+            let others = usize::from(has_another);
             let (dialer, stopper) = (it.dialer(), it.stopper());
             let (mut ours, theirs) = UnixStream::pair().unwrap();
             let (ended, kept) = (Arc::clone(&it.ended), fate.socket());
@@ -79,8 +86,8 @@ fn a_socket_that_is_brought_to_a_stopping_loop_is_closed_once() {
             let served = it.run();
             drop(it);
             match bringing.join().unwrap() {
-                Ok(handle) => assert!(served == 1 && !handle.is_active()),
-                Err(DialError::Stopped) => assert_eq!(served, 0),
+                Ok(handle) => assert!(served == 1 + others && !handle.is_active()),
+                Err(DialError::Stopped) => assert_eq!(served, others),
                 Err(other) => panic!("{other}"),
             }
             assert_eq!(fate.attached_and_dropped(), (0, 1));

@@ -42,7 +42,7 @@ impl Wake for Awake {
 /// The loop hands one call over, loses its connection, stops the pool and ends, while the only worker comes for the call,
 /// makes it, and answers into a tray that is there or closed. A call that sees its connection gone does not answer.
 /// Absent: other calls, other workers (W-10 to W-14).
-/// Kills: a worker that forgets what it skips; Release of the tray's push, Acquire of its `close` -> Relaxed.
+/// Kills: Release of the tray's push, Acquire of its `close` -> Relaxed. By hand: a worker that forgets what it skips.
 #[test]
 fn a_call_whose_connection_goes_is_made_or_skipped_once() {
     model("call-abandoned", Bound::Preemptions(3), || {
