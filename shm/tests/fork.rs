@@ -128,7 +128,7 @@ fn a_child_that_drops_a_session_says_nothing() {
         true
     });
     assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
-    assert!(matches!(server.listen(), Ok(Heard::All)));
+    while server.listen().expect("the session goes on") == Heard::More {}
     assert!(!server.peer_is_gone(), "the parent lives");
     let heard = server.counters().doorbells_heard;
     let (mut first, mut second) = (vec![0; 64 << 10], Vec::new());

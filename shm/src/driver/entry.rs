@@ -159,6 +159,13 @@ impl Connection {
         self.session.counters().since(&self.counted)
     }
 
+    /// Whether its peer is gone, and has left bytes that are to be received: they come before anything is told of what the
+    /// peer does not take any more.
+    #[inline]
+    pub(super) fn has_last_words(&self) -> bool {
+        self.session.peer_is_gone() && self.receiving && !self.ended && !self.failed
+    }
+
     /// Whether bytes are to be taken from its ring.
     #[inline]
     pub(super) fn may_receive(&self) -> bool {

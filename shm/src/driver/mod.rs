@@ -260,7 +260,8 @@ impl Driver for ShmDriver {
             Some(Entry::Connecting(connecting)) => connecting.receiving = on,
             Some(Entry::Connection(connection)) if connection.receiving != on => {
                 connection.receiving = on;
-                if on {
+                // Who does not receive is told at once that a dead peer takes nothing.
+                if on || connection.session.peer_is_gone() {
                     self.activate(key);
                 }
             }

@@ -41,7 +41,7 @@ impl ShmDriver {
             self.release_what_is_back(key);
         }
         let Some(connection) = self.connection(key) else { return };
-        if !connection.unsent.chain.is_empty() {
+        if !connection.unsent.chain.is_empty() && !connection.has_last_words() {
             self.flush(key);
         }
         self.receive_from(key);

@@ -45,6 +45,7 @@ impl ShmDriver {
             self.active.remove(at);
             self.at_active -= usize::from(at < self.at_active);
         }
+        self.starved.retain(|&starved| starved != key);
     }
 
     /// Parks all active sessions. Answers whether all of them sleep.
@@ -69,12 +70,18 @@ impl ShmDriver {
     fn park(&mut self, key: Key) -> bool {
         let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return false };
         let unsent = &connection.unsent.chain;
-        let send = (!unsent.is_empty()).then(|| unsent.len());
+        let sends = !unsent.is_empty() && !connection.has_last_words();
+        let send = sends.then(|| unsent.len());
         if connection.failed || connection.must_listen {
             connection.is_active = connection.must_listen && !connection.failed;
             return connection.is_active;
         }
         let receive = connection.may_receive();
+        if !connection.lent.is_empty() {
+            // Also what a send has taken back since it was looked after: nobody rings for that.
+            self.release_what_is_back(key);
+        }
+        let Some(Entry::Connection(connection)) = self.entries.get_mut(key) else { return false };
         // Only who waits for lent memory is woken when it comes back.
         let awaits = !connection.lent.is_empty();
         let released = if awaits { connection.session.park_for_releases() } else { Ok(Parked::Sleeping) };

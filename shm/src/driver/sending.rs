@@ -35,7 +35,7 @@ impl ShmDriver {
     pub(super) fn send_on(&mut self, key: Key, mut chain: Chain, released: Option<Token>) -> usize {
         match self.entries.get_mut(key) {
             Some(Entry::Connection(connection)) if !connection.failed => {
-                if !connection.unsent.chain.is_empty() {
+                if !connection.unsent.chain.is_empty() || connection.has_last_words() {
                     connection.unsent.append(chain, released);
                     return 0;
                 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::{Session, SessionError};
-use crate::wire::{Arrival, ControlError, Frame};
+use crate::wire::{Arrival, ControlError, Frame, Role};
 
 /// The most receives of one look. A peer that fills its socket faster than that has to wait for the next look.
 const MOST_RECEIVES: usize = 16;
@@ -100,7 +100,7 @@ impl Session {
             match frame {
                 Frame::Doorbell => self.counters.doorbells_heard += 1,
                 Frame::Bulk(bulk, fd) => self.arrivals.arrived(bulk, fd)?,
-                Frame::GoAway => self.is_leaving = true,
+                Frame::GoAway if self.role == Role::Client => self.is_leaving = true,
                 Frame::Refused(refusal) => return Err(SessionError::Refused(refusal)),
                 Frame::AddArena(arena, fd) => {
                     if self.borrowing.show(arena, fd)? {
@@ -111,7 +111,8 @@ impl Session {
                     self.lending.ready(number)?;
                     self.counters.arenas += 1;
                 }
-                Frame::Hello(_)
+                Frame::GoAway
+                | Frame::Hello(_)
                 | Frame::Setup(..)
                 | Frame::Ready
                 | Frame::AskStatistics

@@ -48,7 +48,7 @@ use crate::ring::{Consumer, Producer};
 use crate::slots::{self, Borrower, Ends};
 use crate::storage::Mapped;
 use crate::wake::Doorbell;
-use crate::wire::{Control, Credentials};
+use crate::wire::{Control, Credentials, Role};
 use borrowing::{Borrowing, Unread};
 pub use control::Heard;
 pub use counters::Counters;
@@ -64,6 +64,7 @@ type Memory = (OwnRegion, PeerRegion);
 /// A connection between two processes; see the [module's documentation](self).
 #[derive(Debug)]
 pub struct Session {
+    role: Role,
     control: Control,
     bells: Option<Bells>,
     producer: Producer<Mapped<Memory>>,
@@ -101,7 +102,7 @@ impl Session {
     /// [`SessionError::Forked`] when the handshake was a parent's (fork(2)). `InvalidInput` when the rings do not fit into
     /// their regions, which the handshake has ruled out.
     pub fn new(established: Established) -> io::Result<Self> {
-        let Established { control, own, peer, bells, agreed, credentials, .. } = established;
+        let Established { role, control, own, peer, bells, agreed, credentials } = established;
         if !own.is_ours() {
             return Err(SessionError::Forked.into());
         }
@@ -109,6 +110,7 @@ impl Session {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let Ends { producer, consumer, lender, borrower } = slots::ends(storage);
         Ok(Self {
+            role,
             control,
             bells,
             producer,
@@ -202,7 +204,9 @@ impl Session {
     /// When the session is over.
     pub fn park(&mut self, receive: bool, send: Option<usize>) -> Result<Parked, SessionError> {
         let must_receive = self.pending.is_some() || self.loan.is_some() || self.peer_is_gone;
-        let mut may_sleep = !receive || !must_receive;
+        // Nobody rings for room any more when the peer is gone.
+        let fails = send.is_some() && self.peer_is_gone;
+        let mut may_sleep = !fails && (!receive || !must_receive);
         let doorbell = self.borrower.publish();
         self.ring(doorbell)?;
         if receive && !self.consumer.is_ended() {

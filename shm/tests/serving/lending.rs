@@ -169,6 +169,30 @@ fn a_sleeper_whose_memory_comes_back_is_woken() {
     two.until("nothing is released", |two| !two.released.is_empty());
 }
 
+/// What a send has taken back is told before the driver sleeps: nobody rings for it any more.
+#[test]
+fn memory_that_comes_back_while_we_send_is_released_before_we_sleep() {
+    let path = Path::new("sending");
+    let mut two = Two::new(&path);
+    two.has_arena();
+    let mut chain = Chain::new();
+    chain.push(two.preferred(50_000));
+    let key = two.keys[0];
+    assert_eq!(two.drivers[0].send(key, chain, Some(Token(1))), 50_000);
+    let deadline = Instant::now() + DEADLINE;
+    while two.received[1].len() < 50_000 {
+        assert!(Instant::now() < deadline, "nothing arrives");
+        two.turn(1);
+    }
+    let mut chain = Chain::new();
+    chain.push(Segment::copy_of(&[7; 3000]));
+    assert_eq!(two.drivers[0].send(key, chain, None), 3000);
+    while two.drivers[0].arm() == Some(Duration::ZERO) {
+        two.turn(0);
+    }
+    assert_eq!(two.released, [(Token(1), Lending::Lent)]);
+}
+
 #[test]
 fn what_is_lent_is_released_at_the_latest_with_the_connection() {
     for detaches in [false, true] {

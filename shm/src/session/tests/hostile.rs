@@ -254,3 +254,16 @@ fn releases_in_another_order_are_good() {
     victim.collect().unwrap();
     assert_eq!((victim.settled(), victim.counters().loans_returned), (2, 2));
 }
+
+#[test]
+fn only_a_server_says_that_it_is_leaving() {
+    let (mut client, mut server) = scene();
+    server.control.send(Frame::GoAway).unwrap();
+    client.listen().unwrap();
+    assert!(client.is_leaving());
+    let (client, server) = established(&options(), &options());
+    let (mut client, mut server) = (client.control, Session::new(server).unwrap());
+    client.send(Frame::GoAway).unwrap();
+    assert!(matches!(server.listen(), Err(SessionError::OutOfPlace)));
+    assert!(!server.is_leaving());
+}
