@@ -81,7 +81,7 @@ table! {
     Handshakes:
     refused_frame refused_magic refused_version refused_role refused_policy refused_geometry refused_descriptors
     refused_seals refused_length refused_kind refused_nonce refused_order refused_resources refused_time refused_leaving
-    refused_other handshake_refused_by_peer handshake_left_by_peer handshake_broken
+    refused_content refused_other handshake_refused_by_peer handshake_left_by_peer handshake_broken
 }
 
 table! {
@@ -126,6 +126,7 @@ fn refused(refusal: Refusal) -> &'static str {
         Refusal::Resources => "refused_resources",
         Refusal::Time => "refused_time",
         Refusal::Leaving => "refused_leaving",
+        Refusal::Content => "refused_content",
         _ => "refused_other",
     }
 }
