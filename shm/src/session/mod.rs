@@ -204,9 +204,7 @@ impl Session {
     /// When the session is over.
     pub fn park(&mut self, receive: bool, send: Option<usize>) -> Result<Parked, SessionError> {
         let must_receive = self.pending.is_some() || self.loan.is_some() || self.peer_is_gone;
-        // Nobody rings for room any more when the peer is gone.
-        let fails = send.is_some() && self.peer_is_gone;
-        let mut may_sleep = !fails && (!receive || !must_receive);
+        let mut may_sleep = !receive || !must_receive;
         let doorbell = self.borrower.publish();
         self.ring(doorbell)?;
         if receive && !self.consumer.is_ended() {
