@@ -126,7 +126,9 @@ impl ShmDriver {
             None => (shared.spare(), spare.map_or(&mut [][..], Tail::spare)),
         };
         let in_first = first.len();
-        let budget = self.options.receive_budget.min(if is_wanted { in_first } else { usize::MAX });
+        // Not less than for a record: a loan is copied to the very byte.
+        let budget =
+            self.options.receive_budget.max(least).min(if is_wanted { in_first } else { usize::MAX });
         let mut room = Room { first, second };
         match connection.session.receive(&mut room, budget) {
             Ok(Received::Nothing) => connection.block = wanted,

@@ -31,17 +31,17 @@ pub trait Bed {
     /// Whether a transport has what not every transport has. What it has not, it must refuse.
     fn has(&self, ability: Ability) -> bool;
 
-    /// A connection: the peer, and what the driver is attached to.
-    fn pair(&self, family: Family) -> (Self::Peer, <Self::Driver as Driver>::Socket);
+    /// A connection: the peer, which gives up what takes longer than `patience`, and what the driver is attached to.
+    fn pair(&self, family: Family, patience: Duration) -> (Self::Peer, <Self::Driver as Driver>::Socket);
 
     /// A peer that connects to a listener of the driver.
     ///
     /// # Errors
     /// When nobody listens there.
-    fn dial(&self, address: &Address) -> Dialled<Self::Peer>;
+    fn dial(&self, address: &Address, patience: Duration) -> Dialled<Self::Peer>;
 
     /// Somebody who listens at an address, for the driver to connect to.
-    fn listen(&self, address: &Address) -> Listening<Self::Peer>;
+    fn listen(&self, address: &Address, patience: Duration) -> Listening<Self::Peer>;
 
     /// An address at which somebody listens and answers nobody, of the first family. It is so until what comes with it is
     /// dropped.
@@ -108,17 +108,17 @@ impl<B: SocketBed> Bed for B {
         true
     }
 
-    fn pair(&self, family: Family) -> (SocketPeer, <Self::Driver as Driver>::Socket) {
-        let (peer, fd, address) = SocketPeer::pair(family, SocketBed::patience(self));
+    fn pair(&self, family: Family, patience: Duration) -> (SocketPeer, <Self::Driver as Driver>::Socket) {
+        let (peer, fd, address) = SocketPeer::pair(family, patience);
         (peer, self.socket(fd, address))
     }
 
-    fn dial(&self, address: &Address) -> Dialled<SocketPeer> {
-        SocketPeer::connect(address, SocketBed::patience(self)).map(Dialling::Done)
+    fn dial(&self, address: &Address, patience: Duration) -> Dialled<SocketPeer> {
+        SocketPeer::connect(address, patience).map(Dialling::Done)
     }
 
-    fn listen(&self, address: &Address) -> Listening<SocketPeer> {
-        socket::listen(address, SocketBed::patience(self))
+    fn listen(&self, address: &Address, patience: Duration) -> Listening<SocketPeer> {
+        socket::listen(address, patience)
     }
 
     fn silence(&self) -> (Address, Box<dyn Any>) {
@@ -217,30 +217,30 @@ impl<A: Bed, B: Bed> Bed for BothBed<A, B> {
         }
     }
 
-    fn pair(&self, family: Family) -> (Self::Peer, <Self::Driver as Driver>::Socket) {
+    fn pair(&self, family: Family, patience: Duration) -> (Self::Peer, <Self::Driver as Driver>::Socket) {
         match self.side {
             Side::First => {
-                let (peer, socket) = self.first.pair(family);
+                let (peer, socket) = self.first.pair(family, patience);
                 (BothPeer::First(peer), BothSocket::First(socket))
             }
             Side::Second => {
-                let (peer, socket) = self.second.pair(family);
+                let (peer, socket) = self.second.pair(family, patience);
                 (BothPeer::Second(peer), BothSocket::Second(socket))
             }
         }
     }
 
-    fn dial(&self, address: &Address) -> Dialled<Self::Peer> {
+    fn dial(&self, address: &Address, patience: Duration) -> Dialled<Self::Peer> {
         match self.side {
-            Side::First => Ok(self.first.dial(address)?.map(BothPeer::First)),
-            Side::Second => Ok(self.second.dial(address)?.map(BothPeer::Second)),
+            Side::First => Ok(self.first.dial(address, patience)?.map(BothPeer::First)),
+            Side::Second => Ok(self.second.dial(address, patience)?.map(BothPeer::Second)),
         }
     }
 
-    fn listen(&self, address: &Address) -> Listening<Self::Peer> {
+    fn listen(&self, address: &Address, patience: Duration) -> Listening<Self::Peer> {
         match self.side {
-            Side::First => self.first.listen(address).map(BothPeer::First),
-            Side::Second => self.second.listen(address).map(BothPeer::Second),
+            Side::First => self.first.listen(address, patience).map(BothPeer::First),
+            Side::Second => self.second.listen(address, patience).map(BothPeer::Second),
         }
     }
 

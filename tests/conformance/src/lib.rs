@@ -153,6 +153,7 @@ suite! { $
         bytes_sent_while_connecting_go_out,
         a_pause_while_connecting_does_not_connect,
         a_refused_connection_is_an_error,
+        a_listener_that_goes_is_an_error,
         a_missing_path_is_an_error,
     }
     listen {

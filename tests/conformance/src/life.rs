@@ -227,7 +227,7 @@ pub fn descriptors_go_in_and_come_out<B: Bed>(bed: &B) {
 /// Somebody who listens at an address of this family, and the address for as long as it is needed.
 fn listening<B: Bed>(bed: &B, family: Family) -> (Listening<B::Peer>, Place) {
     let place = Place::new(family);
-    (bed.listen(place.address()), place)
+    (bed.listen(place.address(), bed.patience()), place)
 }
 
 /// Waits for a connection to be made, and lets both ends talk.
@@ -235,7 +235,8 @@ fn exchange<B: Bed>(rig: &mut Rig<'_, B>, key: Key, listening: Listening<B::Peer
     let accepting = listening.accept();
     rig.until("the connection", |rig| rig.log(key).connected && accepting.is_finished());
     let mut peer = accepting.join().expect("it is accepted");
-    rig.send(key, b"ping");
+    rig.send(key, b"pi");
+    rig.send(key, b"ng");
     rig.until_sent(key);
     assert_eq!(peer.read(4), b"ping");
     peer.write(b"pong");
@@ -355,6 +356,21 @@ pub fn a_refused_connection_is_an_error<B: Bed>(bed: &B) {
     }
 }
 
+/// A connection is an error when its listener goes before it has answered.
+pub fn a_listener_that_goes_is_an_error<B: Bed>(bed: &B) {
+    let mut rig = Rig::new(bed);
+    let (address, silence) = bed.silence();
+    let key = rig.key();
+    rig.connect(key, &address).expect("connecting starts");
+    rig.linger(MOMENT);
+    drop(silence);
+    rig.until("the error", |rig| rig.log(key).error.is_some());
+    assert!(!rig.log(key).connected, "nobody has answered");
+    rig.close(key);
+    rig.until("the close", |rig| rig.log(key).closed);
+    rig.finish();
+}
+
 /// A path where there is nothing is an error, at once or as an event, and the key can be used for another try.
 pub fn a_missing_path_is_an_error<B: Bed>(bed: &B) {
     let mut rig = Rig::new(bed);
@@ -362,7 +378,7 @@ pub fn a_missing_path_is_an_error<B: Bed>(bed: &B) {
     let key = rig.key();
     match rig.connect(key, place.address()) {
         Err(_) => {
-            let accepting = bed.listen(place.address()).accept();
+            let accepting = bed.listen(place.address(), bed.patience()).accept();
             rig.connect(key, place.address()).expect("the key is free");
             rig.until("the connection", |rig| rig.log(key).connected);
             drop(accepting.join().expect("it is accepted"));

@@ -51,7 +51,7 @@ pub fn an_address_in_use_is_an_error<B: Bed>(bed: &B) {
     for &family in bed.families() {
         let mut rig = Rig::new(bed);
         let place = Place::new(family);
-        let other = bed.listen(place.address());
+        let other = bed.listen(place.address(), bed.patience());
         for share in [false, true] {
             let key = rig.key();
             assert!(rig.driver.listen(key, &other.address, share).is_err(), "share: {share}");
@@ -94,7 +94,7 @@ pub fn a_closed_listener_refuses<B: Bed>(bed: &B) {
         let (key, address, _place) = listening(&mut rig, family);
         rig.close(key);
         rig.until("the close", |rig| rig.log(key).closed);
-        assert!(bed.dial(&address).is_err(), "somebody still listens");
+        assert!(bed.dial(&address, bed.patience()).is_err(), "somebody still listens");
         let key = rig.key();
         rig.driver.listen(key, &address, false).expect("the address is free");
         rig.finish();

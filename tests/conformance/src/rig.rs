@@ -142,14 +142,14 @@ impl<'a, B: Bed> Rig<'a, B> {
 
     /// A connection under this key. Answers its peer.
     pub fn attach(&mut self, key: Key, family: Family) -> B::Peer {
-        let (peer, socket) = self.bed.pair(family);
+        let (peer, socket) = self.bed.pair(family, self.patience());
         self.driver.attach(key, socket).expect("a socket can be attached");
         peer
     }
 
     /// So many peers that connect to a listener of the driver, which has not accepted them yet.
     pub fn dial(&self, address: &Address, peers: usize) -> Vec<Dialling<B::Peer>> {
-        (0..peers).map(|_| self.bed.dial(address).expect("somebody listens")).collect()
+        (0..peers).map(|_| self.bed.dial(address, self.patience()).expect("somebody listens")).collect()
     }
 
     /// Starts to connect.

@@ -23,8 +23,8 @@ pub struct Broken<D: Driver> {
     fault: Fault,
     /// What is told before anything else.
     due: VecDeque<Event<D::Socket>>,
-    /// The last bytes received, which are not told before something else comes.
-    held: Option<(Key, Segment)>,
+    /// The last bytes received, which are not told before something else comes; and whether a wait has come since.
+    held: BTreeMap<Key, (Segment, bool)>,
     /// The key of each slot's present user.
     users: BTreeMap<u32, Key>,
     connecting: BTreeSet<Key>,
@@ -54,7 +54,7 @@ impl<D: Driver> Broken<D> {
             inner,
             fault,
             due: VecDeque::new(),
-            held: None,
+            held: BTreeMap::new(),
             users: BTreeMap::new(),
             connecting: BTreeSet::new(),
             kept: Vec::new(),
@@ -73,6 +73,11 @@ impl<D: Driver> Broken<D> {
     /// The fault.
     pub fn fault(&self) -> Fault {
         self.fault
+    }
+
+    /// The driver that has it.
+    pub fn inner(&mut self) -> &mut D {
+        &mut self.inner
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -152,27 +157,24 @@ impl<D: Driver> Broken<D> {
         if taken.is_empty() { Vec::new() } else { vec![Event::Received(key, taken)] }
     }
 
-    /// The next event of the driver, bytes not before it is known what follows them.
+    /// The next event of the driver; bytes not before it is known what follows them in this batch or the next.
     fn next_held(&mut self) -> Option<Event<D::Socket>> {
         loop {
             match self.inner.next() {
                 Some(Event::Received(key, bytes)) => {
-                    if let Some((key, bytes)) = self.held.replace((key, bytes)) {
+                    if let Some((bytes, _)) = self.held.insert(key, (bytes, false)) {
                         return Some(Event::Received(key, bytes));
                     }
                 }
-                Some(event) => {
-                    let held = self.held.take();
-                    match (&event, held) {
-                        (Event::Eof(ended), Some((key, _))) if *ended == key => return Some(event),
-                        (_, None) => return Some(event),
-                        (_, Some((key, bytes))) => {
-                            self.due.push_front(event);
-                            return Some(Event::Received(key, bytes));
-                        }
-                    }
+                Some(Event::Eof(key)) => {
+                    self.held.remove(&key);
+                    return Some(Event::Eof(key));
                 }
-                None => return self.held.take().map(|(key, bytes)| Event::Received(key, bytes)),
+                Some(event) => return Some(event),
+                None => {
+                    let due = self.held.iter().find(|(_, (_, waited))| *waited).map(|(key, _)| *key)?;
+                    return self.held.remove(&due).map(|(bytes, _)| Event::Received(due, bytes));
+                }
             }
         }
     }
@@ -365,6 +367,10 @@ impl<D: Driver> Driver for Broken<D> {
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match self.fault {
+            Fault::LosesLastBytes if !self.held.is_empty() => {
+                self.held.values_mut().for_each(|(_, waited)| *waited = true);
+                return self.inner.wait(Some(Duration::ZERO));
+            }
             Fault::NeverSleeps => return self.inner.wait(Some(Duration::ZERO)),
             Fault::SleepsWhileLooking => thread::sleep(Duration::from_millis(20)),
             Fault::Echoes if self.echoes > 0 => {

@@ -51,7 +51,7 @@ faults! {
     /// Urgent bytes are told among the others.
     MixesUrgentBytesIn: urgent_bytes_hide_no_others;
     /// Errors are not told.
-    SwallowsErrors: a_reset_is_an_error, a_refused_connection_is_an_error, sending_to_a_peer_that_is_gone_fails,
+    SwallowsErrors: a_reset_is_an_error, a_refused_connection_is_an_error, a_listener_that_goes_is_an_error, sending_to_a_peer_that_is_gone_fails,
         sending_fails_when_the_peer_goes_after_its_end, memory_is_released_by_an_error;
     /// A failure to connect at once is answered with success, and nothing follows.
     HidesFailedConnects: a_missing_path_is_an_error;
