@@ -2,12 +2,13 @@
 
 mod protocol;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use linkpoll::net::{Address, Loops};
+use linkpoll::net::{Address, DialError, Loops};
 use linkpoll::reactor::Spin;
 use linkpoll::service::{Client, ClientOptions, HandlerError};
 use linkpoll_shm::{ShmDriver, ShmOptions};
@@ -19,6 +20,22 @@ type Replies = Typed<Reply, Request>;
 const PATIENCE: Duration = Duration::from_secs(10);
 const CALL: Duration = Duration::from_secs(5);
 
+/// Whether nobody is there for the moment: there is no socket, nobody listens at it, or whoever did has just left. That a
+/// user is not welcome, or that there can be no such path, does not change by waiting.
+fn is_away(error: &DialError) -> bool {
+    let DialError::Failed(attempts) = error else { return false };
+    attempts.iter().all(|attempt| {
+        matches!(
+            attempt.error.kind(),
+            ErrorKind::NotFound
+                | ErrorKind::ConnectionRefused
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::ConnectionReset
+                | ErrorKind::WouldBlock
+        )
+    })
+}
+
 /// Connects, and tries again with growing pauses while nobody is there.
 fn connect(loops: &Loops, path: &Address) -> Result<Client<Replies>, HandlerError> {
     let begin = Instant::now();
@@ -28,7 +45,7 @@ fn connect(loops: &Loops, path: &Address) -> Result<Client<Replies>, HandlerErro
             .wait()
         {
             Ok(client) => return Ok(client),
-            Err(error) if begin.elapsed() > PATIENCE => return Err(error.into()),
+            Err(error) if begin.elapsed() > PATIENCE || !is_away(&error) => return Err(error.into()),
             Err(_) => {
                 // Clients of one server must not come back all at once.
                 let jitter = begin.elapsed().subsec_nanos() % 1000;
@@ -63,7 +80,9 @@ fn call(path: PathBuf, calls: i64) -> Result<(), HandlerError> {
             match client.call(request).wait_for(CALL) {
                 Ok(reply) if reply == expected => break,
                 Ok(reply) => return Err(format!("call {number} was answered by {reply:?}").into()),
-                // These calls may be made twice; of others only their caller knows.
+                // A server that stops takes no further call, and loses none: such a call is just made again. One that
+                // was killed leaves calls of which nobody knows: these may be made twice, of others only their caller
+                // knows.
                 Err(error) if restarts < 100 => {
                     eprintln!("call {number}: {error}; connecting again");
                     restarts += 1;

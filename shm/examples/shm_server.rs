@@ -38,7 +38,8 @@ fn serve(path: PathBuf) -> Result<(), HandlerError> {
         .loops(1)
         // While calls come in quick succession they are looked for, and not waited for.
         .spin(Spin::Adaptive)
-        .bind_with(&Address::Unix(path), service, move |_| ShmDriver::new(options.clone()))?;
+        .bind_with(&Address::Unix(path.clone()), service, move |_| ShmDriver::new(options.clone()))
+        .map_err(|error| format!("listen on {}: {error}", path.display()))?;
     println!("listening on {}", server.address());
     signals.forever().next();
     server.stopper().stop();

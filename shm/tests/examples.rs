@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a program has a path");
@@ -58,4 +59,29 @@ fn a_wrong_number_of_arguments_is_a_usage() {
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("usage"), "{output:?}");
     }
+}
+
+/// Waiting changes nothing about a path that cannot be, and each failure is a line that names it.
+#[test]
+fn what_cannot_be_is_said_at_once() {
+    let long = path(&"x".repeat(120));
+    let begin = Instant::now();
+    for name in ["shm_server", "shm_client"] {
+        let output = example(name).arg(&long).output().expect("the example is built along with this test");
+        let line = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+        assert!(line.starts_with(name) && line.contains("xxxx") && line.contains("too long"), "{line}");
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "the client is patient only with servers that are away"
+    );
+    let path = path("taken");
+    let server = Server::start(&path);
+    let output =
+        example("shm_server").arg(&path).output().expect("the example is built along with this test");
+    let line = String::from_utf8_lossy(&output.stderr);
+    assert!(line.contains("taken") && line.contains("in use"), "{line}");
+    drop(server);
+    let _ = std::fs::remove_file(&path);
 }

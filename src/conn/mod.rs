@@ -100,6 +100,8 @@ pub(crate) struct Connection {
     pub(crate) busy: bool,
     /// The handler was told that the server stops.
     pub(crate) drained: bool,
+    /// The peer was asked to end the connection, and its time for that is not over: the handler is not told to.
+    pub(crate) leaving: bool,
     /// The last piece of the input lies in a buffer that the driver has few of.
     pub(crate) holds_scarce: bool,
     /// Made when somebody asks for it.
@@ -120,6 +122,7 @@ impl Connection {
             deadlines: Deadlines::default(),
             busy: false,
             drained: false,
+            leaving: false,
             holds_scarce: false,
             handle: None,
             receipts: None,

@@ -336,6 +336,10 @@ impl<A: Driver, B: Driver> Driver for Both<A, B> {
         of!(self, self.side(key), driver => driver.shutdown(key));
     }
 
+    fn leave(&mut self, key: Key) -> bool {
+        of!(self, self.side(key), driver => driver.leave(key))
+    }
+
     fn close(&mut self, key: Key) {
         of!(self, self.side(key), driver => driver.close(key));
     }

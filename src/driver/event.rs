@@ -39,6 +39,8 @@ pub enum Event<S> {
     Released(Token, Lending),
     /// The peer has ended its direction.
     Eof(Key),
+    /// The peer wants the connection to end soon. What is under way may be finished; what is new belongs elsewhere.
+    Leaving(Key),
     /// The connection is broken. It must still be closed.
     Error(Key, io::Error),
     /// The connection is gone; no event with this key follows.
@@ -57,6 +59,7 @@ impl<S> Event<S> {
             Self::Sent(key, bytes) => Event::Sent(key, bytes),
             Self::Released(token, lending) => Event::Released(token, lending),
             Self::Eof(key) => Event::Eof(key),
+            Self::Leaving(key) => Event::Leaving(key),
             Self::Error(key, error) => Event::Error(key, error),
             Self::Closed(key) => Event::Closed(key),
         }

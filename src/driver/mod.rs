@@ -25,6 +25,7 @@
 //! * All bytes before the end of the stream are `Received` before `Eof`; nothing is received after it.
 //! * `Eof` ends receiving only. Sending goes on until the caller ends it.
 //! * After `Error` nothing but `Closed` and `Released` follows, and the caller must still [`close`](Driver::close).
+//! * `Leaving` comes at most once, anywhere between `Connected` and `Error`, and changes nothing of all this.
 //! * `Closed` answers `close`, once, within the same or the next batch. The key may be used again after that batch.
 //! * The answers of `send` and the bytes of `Sent` events add up to at most the bytes given to `send`, and to exactly
 //!   that many unless the connection fails or is closed first.
@@ -187,6 +188,13 @@ pub trait Driver: AsFd {
 
     /// Ends the sending direction once everything given to `send` is sent.
     fn shutdown(&mut self, key: Key);
+
+    /// Tells the peer that this side wants the connection to end soon, where the transport has a word for that and it is
+    /// this side's to say. Answers whether the peer is told: it may finish what is under way then, and is expected to end
+    /// its direction. Its side of the seam is [`Event::Leaving`].
+    fn leave(&mut self, _key: Key) -> bool {
+        false
+    }
 
     /// Closes a connection or listener at once, with whatever it had to send. [`Event::Closed`] follows.
     fn close(&mut self, key: Key);

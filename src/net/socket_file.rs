@@ -3,6 +3,7 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use super::Address;
 use crate::sys;
@@ -34,8 +35,14 @@ impl Drop for SocketFile {
     }
 }
 
-/// Numbers of files are used again: only with the time of its making a file is that one.
+/// Numbers of files are used again: only with the time of its making a file is that one. Where a file system does not keep
+/// that, the time of its last change stands in for it, and a file whose permissions were changed is left behind.
 fn identity(metadata: &Metadata) -> [i64; 4] {
     let whole = |n: u64| n.cast_signed();
-    [whole(metadata.dev()), whole(metadata.ino()), metadata.ctime(), metadata.ctime_nsec()]
+    let made = metadata.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+    let [seconds, nanoseconds] = match made {
+        Some(made) => [whole(made.as_secs()), i64::from(made.subsec_nanos())],
+        None => [metadata.ctime(), metadata.ctime_nsec()],
+    };
+    [whole(metadata.dev()), whole(metadata.ino()), seconds, nanoseconds]
 }

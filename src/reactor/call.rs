@@ -89,6 +89,12 @@ impl<D: Driver> Reactor<D> {
         self.call(key, Natural::Stopped, About::Other, |handler, io| handler.drain(io));
     }
 
+    /// The peer wants the connection to end soon.
+    pub(super) fn call_leaving(&mut self, key: Key) {
+        let finished = self.natural_end(key);
+        self.call(key, finished, About::Other, |handler, io| handler.leaving(io));
+    }
+
     /// Calls each handler again whose congestion was over at once. Once a turn, so that other connections have theirs.
     pub(super) fn call_relieved(&mut self) {
         for key in std::mem::take(&mut self.relieved) {
@@ -123,7 +129,7 @@ impl<D: Driver> Reactor<D> {
             self.call(key, Natural::PeerEnded, About::Bytes, |handler, io| handler.eof(io));
         }
         // A handler that has taken over while the loop drains has yet to learn of it.
-        if self.stopping != Level::Run && self.slots.connection(key).is_some_and(|it| !it.drained) {
+        if self.is_draining() && self.slots.connection(key).is_some_and(|it| !it.drained && !it.leaving) {
             self.call_drain(key);
         }
     }

@@ -9,7 +9,8 @@ impl<D: Driver> Reactor<D> {
     /// The time until the first deadline.
     pub(super) fn until_deadline(&self) -> Option<Duration> {
         let resting = self.resting.front().map(|(at, _)| *at);
-        let first = [self.wheel.next(), resting, self.drain_until].into_iter().flatten().min();
+        let first =
+            [self.wheel.next(), resting, self.leave_until, self.drain_until].into_iter().flatten().min();
         let rest = first.map(|first| first.saturating_duration_since(self.driver.now()));
         rest.into_iter().chain(self.locals.rest()).min()
     }
@@ -23,6 +24,9 @@ impl<D: Driver> Reactor<D> {
             if !self.is_full() {
                 self.driver.receive(key, true);
             }
+        }
+        if self.leave_until.is_some_and(|at| at <= now) {
+            self.end_leaving();
         }
         if self.drain_until.is_some_and(|at| at <= now) {
             self.end_drain();

@@ -45,6 +45,7 @@ impl<D: Driver> Reactor<D> {
                 let act = connection.automaton.ended();
                 self.carry_out(key, act);
             }
+            Event::Leaving(key) => self.call_leaving(key),
             Event::Error(key, error) => match self.slots.get(key) {
                 Some(Entry::Listener(_)) => {
                     self.broken.get_or_insert(error);

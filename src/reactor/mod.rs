@@ -99,7 +99,8 @@ pub struct LoopOptions {
     /// The bytes of the loop's pool that may be in use before the largest holders of unread bytes are not received
     /// from any more, and then nobody is accepted. Below the pool's own limit. Default: 512 MiB.
     pub memory_limit: usize,
-    /// How long a stopping loop lets its connections finish. Default: 5 s.
+    /// How long a stopping loop lets its connections finish. Half of it, where the transport has a word for that, is
+    /// left to the peers to end them by themselves. Default: 5 s.
     pub drain_limit: Duration,
     /// The most bytes that wait to be sent on one connection before [`Handle::send`](crate::conn::Handle::send)
     /// refuses more. Default: 64 MiB.
@@ -164,6 +165,8 @@ pub struct Reactor<D: Driver> {
     stopping: Level,
     /// When a drain is over.
     drain_until: Option<Instant>,
+    /// How long peers that were asked to end their connections are waited for.
+    leave_until: Option<Instant>,
     /// One timer for each connection that has a deadline, by slot.
     wheel: Wheel,
     /// The time, once somebody has asked for it in this part of the turn.
@@ -221,6 +224,7 @@ impl<D: Driver> Reactor<D> {
             stop,
             stopping: Level::Run,
             drain_until: None,
+            leave_until: None,
             wheel,
             now: None,
             budget: Budget::default(),

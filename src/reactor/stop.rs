@@ -6,6 +6,10 @@
 //! | drain | listens no more; each connection sends what it owes and closes; limited by `drain_limit` |
 //! | now | closes every connection at once |
 //!
+//! **Asking first.** Where the transport has a word for it ([`Driver::leave`]), a draining loop asks its peers to end their
+//! connections, and goes on serving each until it has, for half of `drain_limit`: so what was under way is answered, and
+//! nothing is cut off between two requests. Handlers are told to drain only then, and where there is no such word at once.
+//!
 //! The word is sticky: a loop that is stopped before its first turn finds the word when it comes to it (L-5, X-32).
 //! A stopper raises the word, then wakes the loops; a loop announces its sleep, then reads the word. The fences in
 //! `handover::SleepFlag` see to it that one of them notices the other.
@@ -121,13 +125,37 @@ impl<D: Driver> Reactor<D> {
         self.close_listeners();
         self.refuse_dials();
         for key in self.connection_keys() {
-            self.call_drain(key);
+            if self.driver.leave(key) {
+                if let Some(connection) = self.slots.connection(key) {
+                    connection.leaving = true;
+                }
+                self.leave_until = self.now().checked_add(self.options.drain_limit / 2);
+            } else {
+                self.call_drain(key);
+            }
+        }
+    }
+
+    /// Whether handlers are told that the loop stops.
+    pub(super) fn is_draining(&self) -> bool {
+        self.stopping != Level::Run
+    }
+
+    /// Whoever was asked to end its connection, and has not, is not waited for any longer.
+    pub(super) fn end_leaving(&mut self) {
+        self.leave_until = None;
+        for key in self.connection_keys() {
+            let left = self.slots.connection(key).is_some_and(|it| std::mem::take(&mut it.leaving));
+            if left {
+                self.call_drain(key);
+            }
         }
     }
 
     /// Closes what is left.
     pub(super) fn end_drain(&mut self) {
         self.drain_until = None;
+        self.leave_until = None;
         for key in self.connection_keys() {
             self.close(key, CloseReason::DrainExpired);
         }

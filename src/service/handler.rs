@@ -104,6 +104,14 @@ pub trait Handler: 'static {
         Flow::CloseWhenSent
     }
 
+    /// The peer wants the connection to end soon; only some transports have a word for that. It still serves for a while: a
+    /// caller should finish what is under way, begin nothing new, and end the connection. Comes at most once, at any time
+    /// while the connection is open.
+    fn leaving(&mut self, io: &mut Io<'_>) -> Flow {
+        let _ = io;
+        Flow::Continue
+    }
+
     /// Whether bytes are received, and handed to this handler, also while the connection is
     /// [congested](Io::is_congested). For handlers whose output does not come from their input, like a caller's: it and a
     /// server that each read only while they can write would wait for each other for ever. What such a handler does with

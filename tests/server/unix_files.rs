@@ -1,9 +1,9 @@
 //! The files of Unix sockets: made, replaced, left alone, removed.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::mpsc::channel;
@@ -30,6 +30,20 @@ fn the_file_goes_with_its_server() {
     assert!(Client::connect(server.address()).echoes(b"there"));
     drop(server);
     assert!(!path.exists());
+}
+
+/// Others are let in by the permissions of the file. It is removed all the same, where the file system says when a file was
+/// made.
+#[test]
+fn a_file_whose_permissions_were_changed_goes_with_its_server() {
+    let path = path("changed");
+    let server = Server::builder().bind(&Address::Unix(path.clone()), echo).expect("a server");
+    let known = fs::metadata(&path).expect("it is there").created().is_ok();
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("it is ours");
+    assert!(Client::connect(server.address()).echoes(b"there"));
+    drop(server);
+    assert_eq!(path.exists(), !known);
+    drop(fs::remove_file(&path));
 }
 
 /// The file of a server that is gone is replaced.

@@ -90,6 +90,8 @@ pub(super) struct Connection {
     pub(super) is_active: bool,
     /// Its socket is to be read, whether epoll says so or not.
     pub(super) must_listen: bool,
+    /// `Leaving` was told.
+    pub(super) told_leaving: bool,
     /// What epoll reports: readability, and room to send.
     pub(super) watched: Option<bool>,
     /// What of its counts is in the driver's.
@@ -140,6 +142,7 @@ impl Connection {
             starved: false,
             is_active: false,
             must_listen: true,
+            told_leaving: false,
             watched: None,
             counted,
         }

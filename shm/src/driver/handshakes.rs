@@ -12,7 +12,7 @@ use super::entry::{Connection, Entry};
 use super::{ACCEPTING, EDGE, READ, READ_WRITE, RUNG, ShmDriver, ShmSocket};
 use crate::handshake::{Handshake, Progress};
 use crate::session::Session;
-use crate::wire::{Control, Frame};
+use crate::wire::{Control, Frame, Refusal};
 
 /// Connections accepted from one listener in one turn.
 const ACCEPTS: usize = 16;
@@ -97,6 +97,17 @@ impl ShmDriver {
                 self.statistics.handshakes.count(&error);
                 self.accepting.remove(key);
                 self.wake_listeners();
+            }
+        }
+    }
+
+    /// Ends the handshakes of a listener that is closed: whoever comes is told to come again, elsewhere.
+    pub(super) fn turn_away(&mut self, listener: Key) {
+        for key in self.accepting.keys().collect::<Vec<_>>() {
+            if self.accepting.get(key).is_some_and(|entry| entry.listener == listener)
+                && let Some(entry) = self.accepting.remove(key)
+            {
+                self.statistics.handshakes.count(&entry.handshake.refuse(Refusal::Leaving));
             }
         }
     }

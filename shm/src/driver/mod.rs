@@ -296,6 +296,22 @@ impl Driver for ShmDriver {
         }
     }
 
+    fn leave(&mut self, key: Key) -> bool {
+        let Some(connection) = self.connection(key).filter(|it| !it.failed && !it.ended) else {
+            return false;
+        };
+        match connection.session.leave() {
+            Ok(asked) => {
+                self.update_watch(key);
+                asked
+            }
+            Err(error) => {
+                self.fail(key, error);
+                false
+            }
+        }
+    }
+
     fn close(&mut self, key: Key) {
         match self.entries.get_mut(key) {
             None => return,
@@ -312,6 +328,7 @@ impl Driver for ShmDriver {
                     self.calls.control.add(1);
                     let _ = self.kernel.unwatch(listener.fd.as_fd());
                 }
+                self.turn_away(key);
             }
             Some(Entry::Connecting(_) | Entry::Failed) => {}
         }

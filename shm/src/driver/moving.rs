@@ -61,6 +61,11 @@ impl ShmDriver {
         let Some(connection) = self.connection(key).filter(|connection| !connection.failed) else { return };
         let heard = connection.session.listen();
         let gone = connection.session.peer_is_gone();
+        // A server's side knows, and need not be told, that it leaves.
+        let leaves = heard.is_ok() && connection.session.is_left();
+        if leaves && !std::mem::replace(&mut connection.told_leaving, true) {
+            self.events.push_back(Event::Leaving(key));
+        }
         match heard {
             Ok(_) if gone => {
                 // It is readable for ever, and has nothing more to tell.
@@ -224,7 +229,11 @@ impl ShmDriver {
         for event in std::mem::take(&mut self.events) {
             match event {
                 Event::Received(of, segment) if of == key => received.push(segment),
-                Event::Connected(of) | Event::Sent(of, _) | Event::Eof(of) | Event::Error(of, _)
+                Event::Connected(of)
+                | Event::Sent(of, _)
+                | Event::Eof(of)
+                | Event::Leaving(of)
+                | Event::Error(of, _)
                     if of == key => {}
                 other => self.events.push_back(other),
             }

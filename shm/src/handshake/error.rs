@@ -124,8 +124,10 @@ impl From<HandshakeError> for io::Error {
             HandshakeError::Local(error) | HandshakeError::Control(ControlError::Io(error)) => error.kind(),
             HandshakeError::TimedOut(_) => io::ErrorKind::TimedOut,
             HandshakeError::Closed(_) | HandshakeError::Over => io::ErrorKind::ConnectionAborted,
+            HandshakeError::Refused(Refusal::Policy) | HandshakeError::NotWelcome(_) => {
+                io::ErrorKind::PermissionDenied
+            }
             HandshakeError::Refused(_) => io::ErrorKind::ConnectionRefused,
-            HandshakeError::NotWelcome(_) => io::ErrorKind::PermissionDenied,
             HandshakeError::Rejected(_) | HandshakeError::Unfit(_) | HandshakeError::Control(_) => {
                 io::ErrorKind::InvalidData
             }

@@ -120,6 +120,14 @@ impl Handshake {
         self.0.as_ref().map(|under_way| under_way.deadline)
     }
 
+    /// Ends it, and tells the peer why.
+    pub fn refuse(mut self, refusal: Refusal) -> HandshakeError {
+        match self.0.take() {
+            Some(under_way) => under_way.fail(HandshakeError::Rejected(refusal)),
+            None => HandshakeError::Over,
+        }
+    }
+
     /// Does what can be done now. To be called at once, when the socket is ready, and at the deadline; `now` is the time.
     pub fn advance(&mut self, now: Instant) -> Progress {
         let Some(mut under_way) = self.0.take() else { return Progress::Failed(HandshakeError::Over) };

@@ -48,7 +48,7 @@ use crate::ring::{Consumer, Producer};
 use crate::slots::{self, Borrower, Ends};
 use crate::storage::Mapped;
 use crate::wake::Doorbell;
-use crate::wire::{Control, Credentials, Role};
+use crate::wire::{Control, Credentials, Frame, Role};
 use borrowing::{Borrowing, Unread};
 pub use control::Heard;
 pub use counters::Counters;
@@ -152,6 +152,26 @@ impl Session {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.is_leaving
+    }
+
+    /// Whether the server has, and we are the client, who is to act on it.
+    pub(crate) fn is_left(&self) -> bool {
+        self.is_leaving && self.role == Role::Client
+    }
+
+    /// Asks the client to end the session soon, as the server's side of it. Answers whether it is asked: a client has
+    /// nothing to ask of its server, and who is gone is not asked.
+    ///
+    /// # Errors
+    /// When the session is over.
+    pub fn leave(&mut self) -> Result<bool, SessionError> {
+        if self.role == Role::Client || self.peer_is_gone {
+            return Ok(false);
+        }
+        if !std::mem::replace(&mut self.is_leaving, true) {
+            self.say(Frame::GoAway)?;
+        }
+        Ok(true)
     }
 
     /// What to watch while sleeping: the socket, level- or edge-triggered for reading, and an eventfd, edge-triggered,

@@ -10,7 +10,7 @@ use linkpoll_shm::ShmOptions;
 use crate::bed::{Path, loops, server};
 
 /// Messages of bytes behind their length.
-struct Bytes;
+pub(crate) struct Bytes;
 
 impl Codec for Bytes {
     type In = Vec<u8>;
@@ -46,7 +46,7 @@ fn pattern(n: usize, seed: usize) -> Vec<u8> {
 }
 
 /// Answers each message with itself.
-fn echo() -> impl MakeHandler {
+pub(crate) fn echo() -> impl MakeHandler {
     Serve::function(|| Bytes, |message: Vec<u8>, reply: Reply<'_, Bytes>| reply.send(message))
 }
 

@@ -2,4 +2,5 @@
 
 mod bed;
 mod calling;
+mod leaving;
 mod lending;

@@ -156,6 +156,11 @@ where
         self.go_on(io)
     }
 
+    /// Those that are made from now on are not sent: their callers are told so, and may try another connection.
+    fn leaving(&mut self, io: &mut Io<'_>) -> Flow {
+        self.drain(io)
+    }
+
     fn closed(mut self: Box<Self>, why: CloseReason) {
         self.end(Some(why));
     }

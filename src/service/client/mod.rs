@@ -23,6 +23,10 @@
 //! under way is still awaited, because in an ordered protocol it stands before the others', and is thrown away. So a
 //! deadline that passes costs no connection. Until its reply has come such a call counts as under way.
 //!
+//! **A server that leaves** says so where the transport has a word for it ([`Handler::leaving`](super::Handler::leaving)). Calls that were made before
+//! are sent and answered; a later one ends as `NotSent`, and the connection is closed when the last answer has come. So a
+//! server that is replaced costs no call whose fate is unknown.
+//!
 //! # Races
 //!
 //! * *A call and the end of the connection.* The queue is closed by the loop, once. A request is put in before that and

@@ -111,6 +111,17 @@ impl Connection {
         self.started.pop_front().map(|started| (number, started))
     }
 
+    /// Whether nothing more is to be asked on it: the server wants it to end.
+    ///
+    /// # Errors
+    /// When nothing is under way on it either: then it has ended.
+    pub(crate) fn is_leaving(&self) -> Result<bool, LoadError> {
+        match self.wire.is_leaving() {
+            true if self.started.is_empty() => Err(self.closed(None)),
+            leaving => Ok(leaving),
+        }
+    }
+
     fn closed(&self, cause: Option<Errno>) -> LoadError {
         LoadError::Closed { connection: self.number, outstanding: 0, cause, large: None }
     }

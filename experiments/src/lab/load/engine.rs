@@ -276,7 +276,7 @@ impl Load {
             // Part of a long reply is progress too.
             self.last_progress = if length > 0 { self.now() } else { self.last_progress };
             self.bytes += length as u64;
-            return Ok(());
+            return self.connections[ready.token].is_leaving().map(drop);
         }
         let now = nanoseconds(self.clock.elapsed());
         for _ in 0..replies {
@@ -288,9 +288,11 @@ impl Load {
             }
             self.latencies.saturating_record(now.saturating_sub(started).max(1));
         }
+        let leaving = connection.is_leaving()?;
         self.last_progress = now;
         self.bytes += length as u64;
         match pace {
+            _ if leaving => Ok(()),
             Pace::Closed { until } if now < *until => {
                 let now = self.think(now);
                 self.refill(ready.token, replies, now)

@@ -152,6 +152,15 @@ impl Wire {
         }
     }
 
+    /// Whether the server has asked for the connection to end soon. A socket cannot tell.
+    pub(crate) fn is_leaving(&self) -> bool {
+        match self {
+            Self::Socket(_) => false,
+            #[cfg(feature = "shm")]
+            Self::Shared(session) => session.is_leaving(),
+        }
+    }
+
     /// Tells a session's other side that nothing more comes.
     #[cfg(feature = "shm")]
     pub(crate) fn end(&mut self) {
