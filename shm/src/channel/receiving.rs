@@ -10,6 +10,11 @@ use crate::ring::Kind;
 use crate::session::{Part, SessionError};
 use crate::violation::Violation;
 
+/// The parts of messages after which a call that has a deadline looks at the clock.
+const CLOCK_EVERY: u32 = 64;
+/// The parts of messages that a call takes which does not wait.
+const MOST_UNFINISHED: u32 = 1024;
+
 /// A message that was received. If it was one record, its bytes are still in the ring, and the peer's: they are copied out.
 pub struct Message<'a>(Source<'a>);
 
@@ -175,6 +180,7 @@ impl Channel {
         limit: Limit,
     ) -> Result<Option<R>, ChannelError> {
         self.check()?;
+        let mut unfinished: u32 = 0;
         loop {
             let kind = match self.session.next_record() {
                 Ok(Some(record)) if record.kind() == Kind::Inline && self.filled == 0 => {
@@ -201,16 +207,36 @@ impl Channel {
             };
             self.settle()?;
             match kind {
-                Kind::Part => {}
+                Kind::Part => {
+                    unfinished += 1;
+                    self.mind_limit(unfinished, limit)?;
+                }
                 Kind::Inline => {
                     self.held = std::mem::take(&mut self.filled);
                     return Ok(Some(read(Message(Source::Own(&self.parts[..self.held])))));
                 }
-                Kind::Void | Kind::End => self.filled = 0,
+                Kind::Void => {
+                    self.filled = 0;
+                    unfinished += 1;
+                    self.mind_limit(unfinished, limit)?;
+                }
+                Kind::End => self.filled = 0,
                 Kind::Lent | Kind::Bulk => {
                     return Err(self.fail(Violation::Kind { found: kind as u32 }.into()));
                 }
             }
+        }
+    }
+
+    /// So many records of one call have not ended a message. A peer could go on with such records for ever, of no bytes: the
+    /// call ends at its deadline all the same, and one that does not wait after a while.
+    fn mind_limit(&self, records: u32, limit: Limit) -> Result<(), ChannelError> {
+        match limit {
+            Limit::At(deadline) if records.is_multiple_of(CLOCK_EVERY) && Instant::now() >= deadline => {
+                Err(ChannelError::TimedOut)
+            }
+            Limit::Now if records >= MOST_UNFINISHED => Err(ChannelError::WouldBlock),
+            _ => Ok(()),
         }
     }
 

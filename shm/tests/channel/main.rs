@@ -2,5 +2,6 @@
 
 mod bed;
 mod ends;
+mod hostile;
 mod lengths;
 mod waits;
