@@ -18,6 +18,20 @@ mod prop {
         }
     }
 
+    /// The seeds of the fuzz target, among them what it has found.
+    #[test]
+    fn seeds_are_played() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/shm_peer");
+        let mut seen = (0, 0);
+        for seed in std::fs::read_dir(seeds).expect("a directory").flatten() {
+            let script = std::fs::read(seed.path()).expect("a seed");
+            let played = std::panic::catch_unwind(|| play(&script));
+            let played = played.unwrap_or_else(|_| panic!("{}", seed.path().display()));
+            seen = (seen.0 + usize::from(played.honest), seen.1 + usize::from(played.failed));
+        }
+        assert!(seen.0 >= 5 && seen.1 >= 10, "honest, and failed: {seen:?}");
+    }
+
     proptest! {
         #![proptest_config(config())]
 

@@ -9,6 +9,7 @@ use linkpoll::buffer::Segment;
 
 use super::SealedBulk;
 use crate::region::Unfit;
+use crate::sys::same;
 use crate::wire::Bulk;
 
 /// The most pieces that wait for their records. It bounds the descriptors that a peer makes us hold.
@@ -128,6 +129,19 @@ impl From<Unfit> for BulkError {
         match unfit {
             Unfit::Io(error) => Self::Io(error),
             unfit => Self::Unfit(unfit),
+        }
+    }
+}
+
+impl Clone for BulkError {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Sequence => Self::Sequence,
+            Self::Length => Self::Length,
+            Self::TooLarge { len, limit } => Self::TooLarge { len: *len, limit: *limit },
+            Self::TooMany => Self::TooMany,
+            Self::Unfit(unfit) => Self::Unfit(unfit.clone()),
+            Self::Io(error) => Self::Io(same(error)),
         }
     }
 }

@@ -28,7 +28,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
-use crate::sys::{Seals, Shared, Status, add_seals, allocate, create_memory, seals, status};
+use crate::sys::{Seals, Shared, Status, add_seals, allocate, create_memory, same, seals, status};
 
 /// A region that this process writes.
 #[derive(Debug)]
@@ -214,5 +214,17 @@ impl std::error::Error for Unfit {
 impl From<io::Error> for Unfit {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+impl Clone for Unfit {
+    fn clone(&self) -> Self {
+        match self {
+            Self::NotMemory => Self::NotMemory,
+            Self::Seals => Self::Seals,
+            Self::Length { declared, found } => Self::Length { declared: *declared, found: *found },
+            Self::Sparse { len, allocated } => Self::Sparse { len: *len, allocated: *allocated },
+            Self::Io(error) => Self::Io(same(error)),
+        }
     }
 }

@@ -30,7 +30,9 @@ impl Session {
     /// # Errors
     /// When the session is over.
     pub fn listen(&mut self) -> Result<Heard, SessionError> {
-        self.hear(false)
+        self.live()?;
+        let heard = self.hear(false);
+        self.latch(heard)
     }
 
     /// The eventfd on which the peer rings was found rung. It is never read.

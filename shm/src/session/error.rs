@@ -9,7 +9,7 @@ use crate::violation::Violation;
 use crate::wire::{ControlError, Refusal};
 
 /// Why a session is over. It is over once, for one reason: everything asked of it afterwards fails in the same way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SessionError {
     /// The peer has broken the protocol in the memory that it shares.

@@ -30,6 +30,7 @@ mod borrowing;
 mod control;
 mod counters;
 mod error;
+mod latch;
 mod lending;
 mod messages;
 mod receiving;
@@ -83,6 +84,8 @@ pub struct Session {
     peer_is_gone: bool,
     /// The server wants the session to end soon.
     is_leaving: bool,
+    /// Why the session is over.
+    over: Option<Box<SessionError>>,
     process: u32,
 }
 
@@ -126,6 +129,7 @@ impl Session {
             counters: Counters::default(),
             peer_is_gone: false,
             is_leaving: false,
+            over: None,
             process: std::process::id(),
         })
     }
@@ -165,11 +169,13 @@ impl Session {
     /// # Errors
     /// When the session is over.
     pub fn leave(&mut self) -> Result<bool, SessionError> {
+        self.live()?;
         if self.role == Role::Client || self.peer_is_gone {
             return Ok(false);
         }
         if !std::mem::replace(&mut self.is_leaving, true) {
-            self.say(Frame::GoAway)?;
+            let said = self.say(Frame::GoAway);
+            self.latch(said)?;
         }
         Ok(true)
     }
@@ -223,6 +229,12 @@ impl Session {
     /// # Errors
     /// When the session is over.
     pub fn park(&mut self, receive: bool, send: Option<usize>) -> Result<Parked, SessionError> {
+        self.live()?;
+        let parked = self.lie_down(receive, send);
+        self.latch(parked)
+    }
+
+    fn lie_down(&mut self, receive: bool, send: Option<usize>) -> Result<Parked, SessionError> {
         let must_receive = self.pending.is_some() || self.loan.is_some() || self.peer_is_gone;
         let mut may_sleep = !receive || !must_receive;
         let doorbell = self.borrower.publish();
@@ -251,7 +263,9 @@ impl Session {
     /// # Errors
     /// When the session is over.
     pub fn park_for_releases(&mut self) -> Result<Parked, SessionError> {
-        let waits = self.lending.out() == 0 || self.lending.park()?;
+        self.live()?;
+        let parked = if self.lending.out() == 0 { Ok(true) } else { self.lending.park() };
+        let waits = self.latch(parked.map_err(SessionError::from))?;
         Ok(if waits { Parked::Sleeping } else { Parked::NotYet })
     }
 
@@ -263,7 +277,9 @@ impl Session {
     #[inline]
     pub fn collect(&mut self) -> Result<(), SessionError> {
         if self.lending.out() > 0 {
-            let back = self.lending.collect()?;
+            self.live()?;
+            let back = self.lending.collect().map_err(SessionError::from);
+            let back = self.latch(back)?;
             self.counters.loans_returned += back as u64;
         }
         Ok(())

@@ -69,7 +69,9 @@ impl Session {
     /// When the session is over.
     #[inline]
     pub fn has_news(&mut self) -> Result<bool, SessionError> {
-        Ok(self.consumer.poll()? > 0)
+        self.live()?;
+        let waiting = self.consumer.poll().map_err(SessionError::from);
+        Ok(self.latch(waiting)? > 0)
     }
 
     /// Whether [`receive`](Self::receive) has something to tell that is not in the ring: the rest of a loan, a record behind
@@ -89,6 +91,12 @@ impl Session {
     /// # Panics
     /// When there is less room than [`least_room`](Self::least_room).
     pub fn receive(&mut self, room: &mut Room<'_>, budget: usize) -> Result<Received, SessionError> {
+        self.live()?;
+        let received = self.take_in(room, budget);
+        self.latch(received)
+    }
+
+    fn take_in(&mut self, room: &mut Room<'_>, budget: usize) -> Result<Received, SessionError> {
         if let Some(pending) = self.pending.take() {
             return self.answer(pending);
         }

@@ -65,15 +65,26 @@ impl Session {
         from: &mut B,
         mut stage: impl FnMut(&mut Self, &mut B) -> Result<bool, SessionError>,
     ) -> Result<usize, SessionError> {
+        self.live()?;
         if self.peer_is_gone {
             return Err(SessionError::NobodyReads);
         }
         let before = from.remaining();
-        while from.has_remaining() && stage(self, from)? {}
-        self.publish()?;
+        let staged = self.stage_all(from, &mut stage);
+        self.latch(staged)?;
         let sent = before - from.remaining();
         self.counters.bytes_sent += sent as u64;
         Ok(sent)
+    }
+
+    #[inline]
+    fn stage_all<B: Buf>(
+        &mut self,
+        from: &mut B,
+        mut stage: impl FnMut(&mut Self, &mut B) -> Result<bool, SessionError>,
+    ) -> Result<(), SessionError> {
+        while from.has_remaining() && stage(self, from)? {}
+        self.publish()
     }
 
     /// Memory for `len` bytes to be sent on this session, which are lent where they are; none when there is none at present.
@@ -82,10 +93,12 @@ impl Session {
     /// # Errors
     /// When the session is over.
     pub fn allocate(&mut self, len: usize) -> Result<Option<Tail>, SessionError> {
+        self.live()?;
         self.collect()?;
         let tail = self.lending.allocate(len);
         if tail.is_none() || self.lending.is_small_for(len) {
-            self.grow()?;
+            let grown = self.grow();
+            self.latch(grown)?;
         }
         Ok(tail)
     }
@@ -238,8 +251,10 @@ impl Session {
     /// # Errors
     /// When the session is over.
     pub fn end(&mut self) -> Result<(), SessionError> {
+        self.live()?;
         self.producer.end();
-        self.publish()
+        let published = self.publish();
+        self.latch(published)
     }
 
     /// Whether our direction was ended.

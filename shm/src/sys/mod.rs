@@ -32,6 +32,14 @@ fn retry<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::R
     }
 }
 
+/// Another error that says the same.
+pub(crate) fn same(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
+    }
+}
+
 /// A number that nobody can guess (getrandom(2)).
 pub(crate) fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];

@@ -242,3 +242,14 @@ impl From<FrameError> for ControlError {
         Self::Frame(error)
     }
 }
+
+impl Clone for ControlError {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Io(error) => Self::Io(sys::same(error)),
+            Self::Frame(error) => Self::Frame(*error),
+            Self::NoDescriptors => Self::NoDescriptors,
+            Self::NotRead => Self::NotRead,
+        }
+    }
+}

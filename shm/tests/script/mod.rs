@@ -11,10 +11,12 @@
 //!
 //! The peer's own part is the shipped code, too, with other words written over its own in between.
 
+mod loans;
 mod peer;
 mod victim;
 
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use linkpoll_shm::handshake::{Established, Handshake, Options, Progress};
@@ -74,9 +76,41 @@ impl Script<'_> {
 /// A bit of the first byte: operations that break the protocol are left out.
 pub(crate) const KEEPS_TO_PROTOCOL: u8 = 4;
 
-/// The byte at a place of a stream.
-fn pattern(at: u64) -> u8 {
-    (at.wrapping_mul(31) ^ at >> 8).to_le_bytes()[0]
+/// How many bytes it takes until a stream repeats itself.
+const PERIOD: usize = 8191;
+
+/// Two periods, so that any piece no longer than one lies in it.
+fn periods() -> &'static [u8] {
+    static PERIODS: OnceLock<Vec<u8>> = OnceLock::new();
+    PERIODS.get_or_init(|| {
+        let noise = |at: usize| (at.wrapping_mul(0x9E37_79B9) >> 11).to_le_bytes()[0];
+        (0..2 * PERIOD).map(|at| noise(at % PERIOD)).collect()
+    })
+}
+
+/// The stream from `at` on, in pieces.
+fn stream(at: u64) -> impl Iterator<Item = &'static [u8]> {
+    let first = usize::try_from(at % PERIOD as u64).expect("less than a period");
+    std::iter::repeat(&periods()[first..first + PERIOD])
+}
+
+/// Writes the stream from `at` on.
+fn write_stream(at: u64, into: &mut [u8]) {
+    for (to, from) in into.chunks_mut(PERIOD).zip(stream(at)) {
+        to.copy_from_slice(&from[..to.len()]);
+    }
+}
+
+/// So many bytes of the stream from `at` on.
+fn bytes_of_stream(at: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    write_stream(at, &mut bytes);
+    bytes
+}
+
+/// Whether these are the bytes of the stream from `at` on.
+fn is_stream(at: u64, bytes: &[u8]) -> bool {
+    bytes.chunks(PERIOD).zip(stream(at)).all(|(found, expected)| *found == expected[..found.len()])
 }
 
 /// Plays a script.
@@ -108,7 +142,9 @@ pub(crate) fn play(bytes: &[u8]) -> Played {
 /// Two ends of a session. The smallest rings, so that they are full and wrap soon.
 fn establish(first: u8) -> (Established, Established) {
     let ring = if first & 2 == 0 { 4 << 10 } else { 8 << 10 };
-    let options = Options { ring, bulk: 64 << 10, ..Options::default() };
+    // Arenas take time, so not all scripts have some.
+    let arena = if first & 8 == 0 { 0 } else { 8 << 20 };
+    let options = Options { ring, arena, bulk: 64 << 10, ..Options::default() };
     let (one, other) = UnixStream::pair().expect("a pair of sockets");
     let (ours, theirs) =
         if first & 1 == 0 { (Role::Server, Role::Client) } else { (Role::Client, Role::Server) };
@@ -146,8 +182,9 @@ fn step(operation: u8, script: &mut Script<'_>, peer: &mut Peer, victim: &mut Vi
             victim.receive(peer, room, budget);
         }
         5 => {
-            let len = script.len(10_000);
-            victim.send(peer, len);
+            let len = script.len(40_000);
+            let own = script.byte().is_multiple_of(2);
+            victim.send(peer, len, own);
         }
         6 => {
             let how = script.byte();
@@ -155,7 +192,7 @@ fn step(operation: u8, script: &mut Script<'_>, peer: &mut Peer, victim: &mut Vi
             victim.park(peer, how & 1 != 0, send);
         }
         7 => victim.listen(peer),
-        8 if script.rarely() => victim.end(),
+        8 if script.rarely() => victim.end(peer),
         9 => victim.look(peer),
         10 => {
             let records = script.byte();
@@ -194,13 +231,22 @@ fn step(operation: u8, script: &mut Script<'_>, peer: &mut Peer, victim: &mut Vi
             let bytes: Vec<u8> = (0..script.byte() % 32).map(|_| script.byte()).collect();
             peer.push_anything(kind, &bytes);
         }
-        24 => peer.release(script.word()),
+        24 if script.byte().is_multiple_of(2) => peer.release(script.word()),
+        24 => {
+            let (arena, offset, length) = (script.byte(), script.word(), script.word());
+            peer.lie_about_loan(arena, offset, length);
+        }
         25 => {
             let (number, len) = (script.word(), script.byte());
             peer.lie_about_bulk(number, len.into());
         }
+        26 => {
+            let len = script.len(60_000) + 1;
+            peer.lend(len);
+        }
+        27 => peer.give_back(script.byte().into(), script.byte() > 128),
         // A turn of both sides, which scripts need often.
-        26..=28 => {
+        28 | 29 => {
             let len = script.len(peer.longest());
             peer.push(len);
             peer.publish(victim);
@@ -208,8 +254,8 @@ fn step(operation: u8, script: &mut Script<'_>, peer: &mut Peer, victim: &mut Vi
             victim.receive(peer, 6000, 6000);
         }
         _ => {
-            let len = script.len(5000);
-            victim.send(peer, len);
+            let len = script.len(20_000);
+            victim.send(peer, len, len.is_multiple_of(2));
             peer.listen();
             peer.read(victim, usize::MAX);
             peer.settle(true);

@@ -7,24 +7,32 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::ptr::NonNull;
 
+use linkpoll::buffer::Segment;
 use linkpoll_shm::bulk::BulkBuffer;
 use linkpoll_shm::handshake::Established;
 use linkpoll_shm::layout;
 use linkpoll_shm::region::{OwnRegion, PeerRegion};
 use linkpoll_shm::ring::{Kind, PushError};
-use linkpoll_shm::slots::{self, Ends};
+use linkpoll_shm::slots::{self, CHUNK, Ends, Loan};
 use linkpoll_shm::storage::{Mapped, Word};
 use linkpoll_shm::wake::Doorbell;
 use linkpoll_shm::wire::{AddArena, Arrival, Bulk, Control, Frame, Hello, Refusal, Role};
 
-use super::pattern;
+use super::loans::Loans;
 use super::victim::Victim;
+use super::{bytes_of_stream, is_stream, write_stream};
 
 /// A peer with honest ends, and a pen.
 pub(crate) struct Peer {
+    role: Role,
     control: Option<Control>,
     raw: UnixStream,
-    ends: Ends<Mapped<(OwnRegion, PeerRegion)>, ()>,
+    ends: Ends<Mapped<(OwnRegion, PeerRegion)>, Segment>,
+    loans: Loans,
+    /// It has shown memory: what is received need not come through the ring.
+    pub(crate) shows_memory: bool,
+    /// The victim maps such memory.
+    maps: bool,
     own: NonNull<u8>,
     own_len: usize,
     capacity: u32,
@@ -45,14 +53,18 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(established: Established) -> Self {
-        let Established { control, own, peer, agreed, .. } = established;
+        let Established { control, own, peer, agreed, role, .. } = established;
         let raw = control.as_fd().try_clone_to_owned().expect("a descriptor").into();
         let (base, len, theirs) = (own.base(), own.len(), peer.base());
         let storage = Mapped::new((own, peer), agreed.own.ring as usize, agreed.peer.ring as usize);
         Self {
+            role,
             control: Some(control),
             raw,
             ends: slots::ends(storage.expect("the rings fit")),
+            loans: Loans::default(),
+            shows_memory: false,
+            maps: agreed.peer.arena > 0,
             own: base,
             own_len: len,
             capacity: agreed.own.ring,
@@ -91,7 +103,7 @@ impl Peer {
     /// Stages a record of so many bytes of the stream, if there is room.
     pub(crate) fn push(&mut self, len: usize) {
         let at = self.pushed;
-        let bytes: Vec<u8> = (at..).take(len).map(pattern).collect();
+        let bytes = bytes_of_stream(at, len);
         match self.ends.producer.push(Kind::Inline, &bytes) {
             Ok(()) => self.pushed += len as u64,
             Err(PushError::Full | PushError::Ended) => {}
@@ -124,11 +136,19 @@ impl Peer {
                     return;
                 }
             };
-            let mut bytes = vec![0; record.len()];
-            record.copy_to(0, &mut bytes);
-            match record.kind() {
+            let bytes = match record.kind() {
                 Kind::Inline => {
-                    let is_right = bytes.iter().zip(self.heard..).all(|(byte, at)| *byte == pattern(at));
+                    let mut bytes = vec![0; record.len()];
+                    record.copy_to(0, &mut bytes);
+                    bytes
+                }
+                Kind::Lent if self.honest => self.loans.read(&record),
+                Kind::Lent => return,
+                _ => Vec::new(),
+            };
+            match record.kind() {
+                Kind::Inline | Kind::Lent => {
+                    let is_right = is_stream(self.heard, &bytes);
                     assert!(is_right || !self.honest, "bytes around {} are wrong", self.heard);
                     self.heard += bytes.len() as u64;
                 }
@@ -179,7 +199,7 @@ impl Peer {
             return;
         }
         let mut memory = BulkBuffer::new(len).expect("memory");
-        memory.bytes().iter_mut().zip(self.pushed..).for_each(|(byte, at)| *byte = pattern(at));
+        write_stream(self.pushed, memory.bytes());
         let fd = memory.seal().expect("it is sealed").into_descriptor();
         let bulk = Bulk { sequence: self.bulks, len: u32::try_from(len).expect("small") };
         if !matches!(control.send(Frame::Bulk(bulk, fd)), Ok(true)) {
@@ -202,10 +222,39 @@ impl Peer {
         let Some(control) = &mut self.control else { return };
         while matches!(control.receive(), Ok(Arrival::Bytes)) {
             while let Ok(Some(frame)) = control.take() {
-                let is_fine = matches!(frame, Frame::Doorbell);
-                assert!(is_fine || !self.honest, "{frame:?}");
+                match frame {
+                    Frame::Doorbell => {}
+                    Frame::AddArena(arena, fd) if self.honest => self.loans.map(arena, fd, control),
+                    Frame::ArenaReady(0) if self.honest => self.loans.ready(),
+                    other => assert!(!self.honest, "{other:?}"),
+                }
             }
         }
+    }
+
+    /// Lends bytes of the stream; the first time, it only shows the memory.
+    pub(crate) fn lend(&mut self, len: usize) {
+        let Some(control) = &mut self.control else { return };
+        if !self.shows_memory {
+            if !self.maps {
+                return;
+            }
+            self.shows_memory = true;
+            return self.loans.show(control);
+        }
+        let Ends { producer, lender, .. } = &mut self.ends;
+        let back = lender.collect(drop);
+        assert!(back.is_ok() || !self.honest, "the victim keeps to the protocol: {back:?}");
+        if back.is_ok() && self.loans.lend(producer, lender, self.pushed, len) {
+            self.pushed += len as u64;
+        }
+    }
+
+    /// Gives back what the victim has lent.
+    pub(crate) fn give_back(&mut self, how_many: usize, last_first: bool) {
+        self.loans.give_back(&mut self.ends.borrower, how_many, last_first);
+        let doorbell = self.ends.borrower.publish();
+        self.ring(doorbell);
     }
 
     /// Closes its socket, or one direction of it.
@@ -238,7 +287,7 @@ impl Peer {
         let len = if kind & 8 == 0 { len } else { len % self.capacity };
         let kind = match kind % 8 {
             0 => 0x5041_4421,
-            kind @ 1..=5 => u32::from(kind),
+            kind @ 1..=6 => u32::from(kind),
             _ => u32::from(kind) << 16,
         };
         let near = self.victims_word(Word::Head).wrapping_add(u32::from(at >> 12) * 8);
@@ -279,7 +328,7 @@ impl Peer {
                 Frame::Doorbell
             }
             1 => {
-                self.honest = honest;
+                self.honest = honest && self.role == Role::Server;
                 Frame::GoAway
             }
             2 => Frame::Refused(Refusal::from_code(number.to_le_bytes()[0].into())),
@@ -289,6 +338,7 @@ impl Peer {
             6 => Frame::Statistics(String::from("x 1")),
             7 => Frame::ArenaReady(number % 4),
             _ => {
+                self.shows_memory = true;
                 let (len, said) = ((len as usize % (64 << 10)).max(1), len % (2 << 20));
                 let Ok((_, fd)) = OwnRegion::create(len) else { return };
                 let len = if number & 8 == 0 { u32::try_from(len).unwrap_or(0) } else { said };
@@ -317,8 +367,18 @@ impl Peer {
     /// Stages a record of any kind, with any bytes.
     pub(crate) fn push_anything(&mut self, kind: u8, bytes: &[u8]) {
         self.honest = false;
-        let kind = [Kind::Inline, Kind::Lent, Kind::Bulk, Kind::End][usize::from(kind) % 4];
+        let kinds = [Kind::Inline, Kind::Lent, Kind::Bulk, Kind::End, Kind::Part, Kind::Void];
+        let kind = kinds[usize::from(kind) % kinds.len()];
         let _ = self.ends.producer.push(kind, bytes);
+    }
+
+    /// Lends memory that is not there, or not all of it.
+    pub(crate) fn lie_about_loan(&mut self, arena: u8, offset: u32, length: u32) {
+        self.honest = false;
+        let most = u32::try_from(CHUNK).expect("a mebibyte") + 64;
+        let (offset, length) = (offset % most, if length & 1 == 0 { length } else { length % most });
+        let loan = Loan { arena: u32::from(arena % 3), offset, length, ticket: offset };
+        let _ = self.ends.producer.push(Kind::Lent, &loan.encode());
     }
 
     /// A word of its own region, as it stands there.

@@ -1,11 +1,12 @@
 //! Our side: a session, used as a loop would use it.
 
+use linkpoll::buffer::Chain;
 use linkpoll_shm::handshake::Established;
-use linkpoll_shm::session::{Parked, Received, Room, Session, SessionError};
+use linkpoll_shm::session::{Heard, Parked, Received, Room, Session, SessionError};
 use linkpoll_shm::storage::Word;
 
-use super::pattern;
 use super::peer::Peer;
+use super::{bytes_of_stream, is_stream, write_stream};
 
 pub(crate) struct Victim {
     session: Session,
@@ -44,35 +45,54 @@ impl Victim {
     /// What an operation has answered. The peer's absence is no violation: what it had published is still received.
     fn heed<T>(&mut self, peer: &Peer, answer: Result<T, SessionError>) -> Option<T> {
         match answer {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                assert!(self.over.is_none(), "what is over stays over: {:?}", self.over);
+                Some(value)
+            }
             Err(SessionError::PeerGone) => {
-                assert!(!peer.is_there(), "it is there");
+                assert!(self.over.is_none() && !peer.is_there(), "it is there");
                 assert!(!peer.honest || self.received == peer.published, "something is not received yet");
                 self.deserted = true;
                 None
             }
             Err(SessionError::NobodyReads) => {
-                assert!(!peer.is_there() || self.ended, "it is there");
+                assert!(self.over.is_none() && (!peer.is_there() || self.ended), "it is there");
                 None
             }
             Err(error) => {
                 let text = format!("{error:?}");
                 assert!(!peer.honest, "of a peer that keeps to the protocol: {text}");
-                self.session.refuse(&error);
+                match &self.over {
+                    Some(over) => assert_eq!(*over, text, "an error stays"),
+                    None => self.session.refuse(&error),
+                }
                 self.over.get_or_insert(text);
                 None
             }
         }
     }
 
-    pub(crate) fn send(&mut self, peer: &mut Peer, len: usize) {
-        if self.failed() {
-            return;
-        }
+    /// Sends bytes of the stream: such as lie anywhere, or such as were written into the session's own memory.
+    pub(crate) fn send(&mut self, peer: &mut Peer, len: usize, own: bool) {
         peer.note_claim();
-        let bytes: Vec<u8> = (self.sent..).take(len).map(pattern).collect();
         let rung = self.session.counters().doorbells_sent;
-        let answer = self.session.send(&mut &bytes[..]);
+        let own = if own && len > 0 {
+            let memory = self.session.allocate(len);
+            self.heed(peer, memory).flatten()
+        } else {
+            None
+        };
+        let answer = match own {
+            Some(mut tail) => {
+                write_stream(self.sent, &mut tail.spare()[..len]);
+                let mut chain = Chain::from(tail.commit(len));
+                self.session.send_chain(&mut chain)
+            }
+            None => {
+                let bytes = bytes_of_stream(self.sent, len);
+                self.session.send(&mut &bytes[..])
+            }
+        };
         let Some(n) = self.heed(peer, answer) else { return };
         assert!(n <= len);
         self.sent += n as u64;
@@ -82,9 +102,6 @@ impl Victim {
     }
 
     pub(crate) fn receive(&mut self, peer: &mut Peer, room: usize, budget: usize) {
-        if self.failed() {
-            return;
-        }
         self.sleeps = false;
         peer.note_claim();
         let least = self.session.least_room();
@@ -94,11 +111,13 @@ impl Victim {
         match self.heed(peer, answer) {
             Some(Received::Copied(n)) => {
                 assert!(n > 0 && n <= room + least && n < budget + least, "{n} bytes");
-                self.take(peer, first.iter().chain(&second).take(n));
+                let in_first = n.min(room);
+                self.take(peer, &first[..in_first]);
+                self.take(peer, &second[..n - in_first]);
                 self.through_ring += n as u64;
-                assert!(self.through_ring < peer.claimed, "more than was claimed");
+                assert!(self.through_ring < peer.claimed || peer.shows_memory, "more than was claimed");
             }
-            Some(Received::Sealed(segment)) => self.take(peer, segment.iter()),
+            Some(Received::Sealed(segment)) => self.take(peer, &segment),
             Some(Received::End) if peer.honest => {
                 assert!(peer.has_ended() && self.received == peer.pushed, "the end comes last");
             }
@@ -106,18 +125,14 @@ impl Victim {
         }
     }
 
-    fn take<'a>(&mut self, peer: &Peer, bytes: impl Iterator<Item = &'a u8>) {
-        for byte in bytes {
-            assert!(!peer.honest || *byte == pattern(self.received), "byte {} is wrong", self.received);
-            self.received += 1;
-        }
+    fn take(&mut self, peer: &Peer, bytes: &[u8]) {
+        let is_right = is_stream(self.received, bytes);
+        assert!(!peer.honest || is_right, "bytes from {} on are wrong", self.received);
+        self.received += bytes.len() as u64;
         assert!(!peer.honest || self.received <= peer.published, "more than was published");
     }
 
     pub(crate) fn park(&mut self, peer: &mut Peer, receive: bool, send: Option<usize>) {
-        if self.failed() {
-            return;
-        }
         peer.note_claim();
         let answer = self.session.park(receive, send);
         if let Some(parked) = self.heed(peer, answer) {
@@ -126,27 +141,34 @@ impl Victim {
     }
 
     pub(crate) fn listen(&mut self, peer: &Peer) {
-        if !self.failed() {
+        // A socket holds no more than so many looks bring out.
+        for _ in 0..1000 {
             let answer = self.session.listen();
-            self.heed(peer, answer);
+            if self.heed(peer, answer) != Some(Heard::More) {
+                return;
+            }
         }
+        panic!("there is always more to hear");
     }
 
-    pub(crate) fn end(&mut self) {
-        if !self.failed() {
-            // A peer that is gone is not told; everything else is found out by those who receive.
-            drop(self.session.end());
-            self.ended = true;
-        }
+    pub(crate) fn end(&mut self, peer: &Peer) {
+        self.ended = true;
+        let answer = self.session.end();
+        self.heed(peer, answer);
     }
 
     /// What a driver asks in each turn.
     pub(crate) fn look(&mut self, peer: &mut Peer) {
-        if !self.failed() {
-            peer.note_claim();
-            drop(self.session.has_news());
-            let _ = (self.session.is_pending(), self.session.wants_to_send(), self.session.is_leaving());
+        peer.note_claim();
+        let answer = self.session.has_news();
+        self.heed(peer, answer);
+        let answer = self.session.collect();
+        if answer.is_err() {
+            self.heed(peer, answer);
         }
+        let answer = self.session.park_for_releases();
+        self.heed(peer, answer);
+        let _ = (self.session.is_pending(), self.session.wants_to_send(), self.session.is_leaving());
     }
 
     /// What holds after each operation.
@@ -177,18 +199,24 @@ impl Victim {
             self.receive(peer, 6000, 6000);
             assert!(self.deserted, "that the peer is gone is told");
         }
+        // What waits in the socket: arenas, and their answers.
+        peer.listen();
         peer.read(self, usize::MAX);
         assert_eq!(peer.heard, self.sent, "everything arrives");
+        peer.give_back(usize::MAX, false);
+        self.look(peer);
+        let counters = self.session.counters();
+        assert_eq!(counters.loans_given, counters.loans_returned, "everything that was lent comes back");
     }
 
     fn ask_again(&mut self, peer: &mut Peer) {
         for _ in 0..2 {
-            self.send(peer, 100);
+            self.send(peer, 100, true);
             self.listen(peer);
             self.receive(peer, 100, 100);
             self.park(peer, true, Some(1));
             self.look(peer);
-            self.end();
+            self.end(peer);
         }
     }
 }
