@@ -10,8 +10,9 @@ use crate::loom::PACKAGES;
 use crate::source::{atomic_calls, code_only, enclosing_function, is_shipped};
 use crate::step::{Context as _, Result};
 
-/// The room of the primitives themselves; the ledger is about those who use them.
-const PRIMITIVES: &str = "src/sync/";
+/// The room of the primitives themselves, and that of words in mapped memory, which no model checker sees; the ledger is
+/// about those who use them.
+const PRIMITIVES: [&str; 2] = ["src/sync/", "shm/src/storage/mapped.rs"];
 
 /// The code of the packages with models, by path from the root of the workspace; comments and literals are blanked.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl Sources {
         for (_, directory, _) in PACKAGES {
             collect(Path::new(directory), &mut files).context(directory)?;
         }
-        files.retain(|path, _| !path.starts_with(PRIMITIVES));
+        files.retain(|path, _| !PRIMITIVES.iter().any(|room| path.starts_with(room)));
         Ok(Self(files))
     }
 
