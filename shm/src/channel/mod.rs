@@ -73,6 +73,8 @@ enum Limit {
 /// A connection that carries messages; see the [module's documentation](self).
 ///
 /// Used by one thread at a time. Dropped, it ends its direction behind what was staged, and closes.
+// Two channels of two threads must not share a cache line: each changes with every message.
+#[repr(align(128))]
 #[derive(Debug)]
 pub struct Channel {
     session: Session,

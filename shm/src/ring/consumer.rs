@@ -10,6 +10,9 @@ use crate::storage::{Index, PeerWord as _, Storage, Word};
 use crate::violation::Violation;
 use crate::wake::{self, Doorbell, Park};
 
+/// The most bytes that are fetched ahead of reading them.
+const ANTICIPATED: usize = 2048;
+
 /// Reads records out of the peer's ring, in which anything may stand.
 ///
 /// INVARIANT: `published`, `head` and `seen` follow each other, at most the capacity apart; all are multiples of 8.
@@ -73,6 +76,9 @@ impl<S: Storage> Consumer<S> {
         if tail.since(self.seen) > room || !tail.number().is_multiple_of(8) {
             return Err(self.latch(Violation::Tail));
         }
+        // All of the record's lines at once: otherwise the first has to come before the others are asked for.
+        let at = self.seen.number() & (self.capacity - 1);
+        self.storage.anticipate(at, tail.since(self.seen).min(ANTICIPATED));
         self.seen = tail;
         Ok(tail.since(self.head))
     }

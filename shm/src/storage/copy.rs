@@ -5,6 +5,21 @@
 //! volatile reads. What arrives is a mixture of values that the bytes had during the copy.
 #![expect(unsafe_code, reason = "foreign memory is reached through raw pointers and instructions")]
 
+/// The bytes that processors move at a time.
+pub(super) const LINE: usize = 64;
+
+/// Asks for a line that will be read soon.
+#[inline(always)]
+pub(super) fn fetch(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, wherever it points.
+    unsafe {
+        std::arch::asm!("prefetcht0 [{line}]", line = in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 /// Copies `len` bytes.
 ///
 /// # Safety

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 
 use linkpoll::sync::{Arc, Ordering, fence};
 
-use super::copy::copy_racing;
+use super::copy::{LINE, copy_racing, fetch};
 use super::{OwnWord, PeerWord, Storage, Word};
 use crate::layout;
 
@@ -165,6 +165,14 @@ impl<R: Regions> Storage for Mapped<R> {
         // writes there (`alias`), as long as it is borrowed. That the peer reads them through a mapping of its own is
         // outside of this program.
         unsafe { slice::from_raw_parts_mut(self.own_at(layout::RING + at), len) }
+    }
+
+    #[inline(always)]
+    fn anticipate(&self, at: usize, len: usize) {
+        let end = (at + len).min(self.peer_capacity);
+        for line in (at / LINE * LINE..end).step_by(LINE) {
+            fetch(self.peer_at(layout::RING + line));
+        }
     }
 
     #[inline(always)]

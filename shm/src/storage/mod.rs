@@ -118,6 +118,13 @@ pub trait Storage: Sized {
     /// When they are not all inside of the ring.
     fn ring_mut(&mut self, at: usize, len: usize) -> &mut [u8];
 
+    /// Bytes of the peer's ring will be read soon, those from `at` on up to its end at most. A hint: the processor may fetch
+    /// all of them at once.
+    #[inline(always)]
+    fn anticipate(&self, at: usize, len: usize) {
+        let _ = (at, len);
+    }
+
     /// Copies the head of a record out of the peer's ring, once.
     ///
     /// # Panics
