@@ -16,8 +16,8 @@
 //!   in once, and out once. A longer one goes through the ring in parts, and the peer puts it together.
 //! * A send that ends in the middle of a message, at its deadline, takes the message back: the peer never sees a part of it.
 //! * What was staged or sent arrives in that order, once, also when this side dies afterwards.
-//! * Nothing is lent and nothing is sealed: a copy in and a copy out on two processors go through the ring as fast as memory
-//!   allows (`benches/channel.rs`).
+//! * Nothing is lent and nothing is sealed. One side copies in while the other copies out, and that is at about nine tenths of
+//!   what two processors can copy at all (`benches/channel`).
 //!
 //! # Waiting
 //!

@@ -199,7 +199,7 @@ impl Channel {
     }
 
     /// What comes before any message: parts of one that was given up are taken back.
-    #[inline]
+    #[inline(always)]
     fn prepare(&mut self, len: usize, longest: usize, limit: Limit) -> Result<(), ChannelError> {
         self.check()?;
         if len > longest.min(self.longest) {
@@ -212,7 +212,7 @@ impl Channel {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn stage_record(&mut self, kind: Kind, bytes: &[u8], limit: Limit) -> Result<(), ChannelError> {
         loop {
             match self.session.room(bytes.len()) {

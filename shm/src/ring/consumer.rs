@@ -61,7 +61,7 @@ impl<S: Storage> Consumer<S> {
     ///
     /// # Errors
     /// When the peer has broken the protocol, now or before.
-    #[inline]
+    #[inline(always)]
     pub fn poll(&mut self) -> Result<usize, Violation> {
         if let Some(violation) = self.fault {
             return Err(violation);
@@ -100,7 +100,7 @@ impl<S: Storage> Consumer<S> {
     ///
     /// # Errors
     /// When the peer has broken the protocol, now or before.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Result<Option<Record<'_, S>>, Violation> {
         if self.head == self.seen && self.poll()? == 0 {
             return Ok(None);
@@ -110,7 +110,7 @@ impl<S: Storage> Consumer<S> {
 
     /// Consumes a record; something is known to be there. At most two heads are looked at: padding leads to the
     /// beginning of the ring, where there is none.
-    #[inline]
+    #[inline(always)]
     fn consume(&mut self) -> Result<Option<Record<'_, S>>, Violation> {
         if let Some(violation) = self.fault {
             return Err(violation);
@@ -144,7 +144,7 @@ impl<S: Storage> Consumer<S> {
 
     /// Tells the peer what was consumed, if that is a quarter of the ring, and says whether its doorbell must be rung.
     /// For the end of each batch: a head that is published for each small record would cost a cache line each.
-    #[inline]
+    #[inline(always)]
     pub fn settle(&mut self) -> Doorbell {
         let late = self.head.since(self.published) >= super::most(self.capacity);
         if late { self.publish() } else { Doorbell::Silent }

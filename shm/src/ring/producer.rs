@@ -150,7 +150,7 @@ impl<S: Storage> Producer<S> {
     ///
     /// # Errors
     /// When there is none; see [`PushError`].
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&mut self, len: usize) -> Result<Room<'_, S>, PushError> {
         if self.is_ended {
             return Err(PushError::Ended);
@@ -184,7 +184,7 @@ impl<S: Storage> Producer<S> {
     }
 
     /// Shows the peer what was staged, and says whether its doorbell must be rung.
-    #[inline]
+    #[inline(always)]
     pub fn publish(&mut self) -> Doorbell {
         if !self.has_staged() {
             return Doorbell::Silent;
@@ -240,6 +240,7 @@ impl<S: Storage> Producer<S> {
     }
 
     /// Looks at what the peer has consumed.
+    #[inline(never)]
     fn refresh(&mut self) -> Result<(), Violation> {
         if let Some(violation) = self.fault {
             return Err(violation);

@@ -17,7 +17,7 @@ pub(crate) struct MessageRoom<'a> {
 
 impl MessageRoom<'_> {
     /// The bytes to write. They hold old data.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         self.room.bytes()
     }
@@ -26,7 +26,7 @@ impl MessageRoom<'_> {
     ///
     /// # Panics
     /// When there is room for fewer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn stage(self, kind: Kind, len: usize) {
         self.room.commit_first(len, kind);
         *self.records += 1;
@@ -42,7 +42,7 @@ impl Session {
     }
 
     /// Room for a record; `None` when the ring is full. `len` is at most [`longest_record`](Self::longest_record).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn room(&mut self, len: usize) -> Result<Option<MessageRoom<'_>>, SessionError> {
         if self.peer_is_gone {
             return Err(SessionError::NobodyReads);
@@ -57,7 +57,7 @@ impl Session {
     }
 
     /// How many bytes of the ring wait to be published.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn staged(&self) -> usize {
         self.producer.staged()
     }
@@ -73,14 +73,14 @@ impl Session {
     }
 
     /// Whether a record is there. Costs a load of a word that the peer writes, or less.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_ready(&mut self) -> Result<bool, SessionError> {
         Ok(self.consumer.is_ready()?)
     }
 
     /// The next record. It is consumed, which the peer hears after it is dropped: by [`settle`](Self::settle), or before
     /// this side sleeps.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_record(&mut self) -> Result<Option<Part<'_>>, SessionError> {
         let record = self.consumer.pop()?;
         if let Some(record) = &record {
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// Tells the peer what was consumed, if that is much. For after each record.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(&mut self) -> Result<(), SessionError> {
         let doorbell = self.consumer.settle();
         self.ring(doorbell)

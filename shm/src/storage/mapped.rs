@@ -170,8 +170,10 @@ impl<R: Regions> Storage for Mapped<R> {
     #[inline(always)]
     fn anticipate(&self, at: usize, len: usize) {
         let end = (at + len).min(self.peer_capacity);
-        for line in (at / LINE * LINE..end).step_by(LINE) {
+        let mut line = at / LINE * LINE;
+        while line < end {
             fetch(self.peer_at(layout::RING + line));
+            line += LINE;
         }
     }
 
