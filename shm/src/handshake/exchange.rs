@@ -39,6 +39,8 @@ pub struct Established {
     pub bells: Option<Bells>,
     /// What was agreed.
     pub agreed: Agreed,
+    /// The most bytes of our arenas, which is our own affair ([`Options::lend`]).
+    pub lend: u32,
     /// Who the peer is.
     pub credentials: Credentials,
 }
@@ -241,6 +243,7 @@ impl UnderWay {
             peer,
             bells,
             agreed: *self.automaton.agreed(),
+            lend: self.options.lend,
             credentials: self.credentials,
         }))
     }

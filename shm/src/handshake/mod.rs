@@ -84,6 +84,10 @@ pub struct Options {
     pub ring: u32,
     /// The most bytes of the peer's arenas that we map; 0 for none. Default: 8 MiB.
     pub arena: u32,
+    /// The most bytes of arenas of our own, out of which we lend: in steps of 1 MiB, up to 8 MiB, and never more than the peer
+    /// maps; 0 for none. A session takes the first when it sends pieces of some KiB, and keeps what it has. Without any,
+    /// large messages go through the ring. Default: 8 MiB.
+    pub lend: u32,
     /// The most bytes that we map as one piece of sealed memory; 0 for none. Default: 64 MiB.
     pub bulk: u32,
     /// How doorbells ring. Default: in the socket.
@@ -101,6 +105,7 @@ impl Default for Options {
         Self {
             ring: 64 << 10,
             arena: 8 << 20,
+            lend: 8 << 20,
             bulk: 64 << 20,
             doorbell: Doorbell::default(),
             content: Content::default(),

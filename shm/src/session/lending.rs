@@ -56,7 +56,7 @@ pub(super) struct Lent {
 }
 
 impl Lending {
-    /// Lends to a peer that maps at most `most` bytes.
+    /// Lends out of at most `most` bytes.
     pub(super) fn new(lender: Lender<Mapped<Memory>, Lent>, most: u32) -> Self {
         Self {
             lender,
@@ -174,10 +174,12 @@ impl Lending {
         })
     }
 
-    /// Whether all memory of the arena is free.
+    /// The bytes of the arena, those of them that are free, the segments that the peer has, and how many bytes of them are
+    /// copies.
     #[cfg(test)]
-    pub(super) fn is_whole(&mut self) -> bool {
-        self.copied == 0 && self.arena.is_whole()
+    pub(super) fn census(&mut self) -> (usize, usize, Vec<Segment>, usize) {
+        let lent = self.lender.things().map(|lent| lent.segment.clone()).collect();
+        (self.arena.chunks() * CHUNK, self.arena.free(), lent, self.copied)
     }
 
     /// Asks for a doorbell at the next release; answers whether none has come yet.

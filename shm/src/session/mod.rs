@@ -105,7 +105,7 @@ impl Session {
     /// [`SessionError::Forked`] when the handshake was a parent's (fork(2)). `InvalidInput` when the rings do not fit into
     /// their regions, which the handshake has ruled out.
     pub fn new(established: Established) -> io::Result<Self> {
-        let Established { role, control, own, peer, bells, agreed, credentials } = established;
+        let Established { role, control, own, peer, bells, agreed, lend, credentials } = established;
         if !own.is_ours() {
             return Err(SessionError::Forked.into());
         }
@@ -118,7 +118,7 @@ impl Session {
             bells,
             producer,
             consumer,
-            lending: Lending::new(lender, agreed.peer.arena),
+            lending: Lending::new(lender, agreed.peer.arena.min(lend)),
             borrower,
             borrowing: Borrowing::new(agreed.own.arena),
             loan: None,

@@ -15,7 +15,7 @@ const SHORTEST: usize = 512;
 /// A piece of our arena with so many bytes is lent where it is. With fewer, a copy costs less than a loan.
 const REFER_FROM: usize = 2 << 10;
 /// So many bytes that lie in one piece elsewhere are copied into the arena, and not into the ring.
-const COPY_FROM: usize = 16 << 10;
+const COPY_FROM: usize = 6 << 10;
 /// How many are copied at a time: the peer copies one piece out while the next is written.
 const PIECE: usize = 64 << 10;
 
@@ -166,10 +166,9 @@ impl Session {
         }
         from.copy_to_slice(&mut tail.spare()[..len]);
         let segment = tail.commit(len);
-        if let Some(placed) = self.lending.place(&segment) {
-            self.counters.bytes_copied_to_lend += len as u64;
-            self.lend(segment, placed, false)?;
-        }
+        let Some(placed) = self.lending.place(&segment) else { unreachable!("the memory is the arena's") };
+        self.counters.bytes_copied_to_lend += len as u64;
+        self.lend(segment, placed, false)?;
         if from.remaining() >= COPY_FROM {
             // The peer copies this piece out while the next is written.
             self.publish()?;

@@ -118,11 +118,11 @@ impl<M: ArenaMemory> Arena<M> {
         })
     }
 
-    /// Whether no slot is out.
+    /// How many bytes are free.
     #[cfg(test)]
-    pub(crate) fn is_whole(&mut self) -> bool {
+    pub(crate) fn free(&mut self) -> usize {
         self.take_back();
-        self.runs.is_whole()
+        self.runs.free_bytes()
     }
 
     /// Takes back the slots whose last segment was dropped, wherever that was.

@@ -58,6 +58,15 @@ impl<T> InFlight<T> {
         self.lent == self.most
     }
 
+    /// All that is lent.
+    #[cfg(test)]
+    pub(crate) fn things(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().filter_map(|entry| match &entry.state {
+            State::Lent(thing) => Some(thing),
+            State::Free(_) => None,
+        })
+    }
+
     /// Keeps `thing` while the peer has it, and answers the ticket under which it comes back.
     ///
     /// # Errors

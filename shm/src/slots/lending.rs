@@ -71,6 +71,12 @@ impl<S: Storage, T> Lender<S, T> {
         self.table.len()
     }
 
+    /// All that is lent.
+    #[cfg(test)]
+    pub(crate) fn things(&self) -> impl Iterator<Item = &T> {
+        self.table.things()
+    }
+
     /// Takes in what the peer has released, and hands each thing to `back`. Answers how many there were.
     ///
     /// # Errors

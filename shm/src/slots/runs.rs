@@ -140,6 +140,17 @@ impl Runs {
         }
     }
 
+    /// How many bytes are free.
+    #[cfg(test)]
+    pub(super) fn free_bytes(&self) -> usize {
+        let of_class = |(class, size): (usize, usize)| {
+            let runs = (0..32).filter(move |run| self.room[class] >> run & 1 == 1);
+            runs.map(move |run: usize| self.parts[run].count_ones() as usize * size).sum::<usize>()
+        };
+        let cut: usize = SIZES.into_iter().enumerate().map(of_class).sum();
+        self.free.count_ones() as usize * RUN + cut
+    }
+
     /// Whether no slot is out.
     #[cfg(test)]
     pub(super) fn is_whole(&self) -> bool {

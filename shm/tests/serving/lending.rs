@@ -48,8 +48,13 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 impl Two {
     fn new(path: &Path) -> Self {
-        let new = || ShmDriver::new(ShmOptions::default()).expect("a driver");
-        let mut drivers = [new(), new()];
+        Self::with(path, ShmOptions::default())
+    }
+
+    /// Where the second driver has these options.
+    fn with(path: &Path, second: ShmOptions) -> Self {
+        let new = |options| ShmDriver::new(options).expect("a driver");
+        let mut drivers = [new(ShmOptions::default()), new(second)];
         let (listener, accepted, dialled) = (Key::new(0, 0), Key::new(1, 0), Key::new(0, 0));
         drivers[0].listen(listener, &path.address(), false).expect("a listener");
         drivers[1].connect(dialled, &path.address(), None).expect("a connection");
@@ -191,6 +196,30 @@ fn memory_that_comes_back_while_we_send_is_released_before_we_sleep() {
         two.turn(0);
     }
     assert_eq!(two.released, [(Token(1), Lending::Lent)]);
+}
+
+#[test]
+fn who_has_received_a_part_of_a_loan_may_move() {
+    let path = Path::new("moving");
+    let mut two = Two::with(&path, ShmOptions { receive_budget: 1000, ..ShmOptions::default() });
+    two.has_arena();
+    let mut chain = Chain::new();
+    chain.push(two.preferred(50_000));
+    let keys = two.keys;
+    assert_eq!(two.drivers[0].send(keys[0], chain, Some(Token(1))), 50_000);
+    for _ in 0..3 {
+        let before = two.received[1].len();
+        two.until("nothing arrives", |two| two.received[1].len() > before);
+        let detached = two.drivers[1].detach(keys[1]).expect("a session");
+        two.received[1].append(detached.received);
+        assert!(two.received[1].len() < 50_000);
+        two.turn(0);
+        assert_eq!(two.released, [], "it is not received to its end");
+        two.drivers[1].attach(keys[1], detached.socket).expect("a session");
+    }
+    two.until("nothing is released", |two| !two.released.is_empty());
+    assert_eq!(two.received[1].len(), 50_000);
+    assert!(two.received[1].segments().all(|segment| segment.iter().all(|byte| *byte == 7)));
 }
 
 #[test]

@@ -70,17 +70,20 @@ fn nobody_waits_for_an_arena() {
 }
 
 #[test]
-fn a_peer_that_maps_nothing_is_lent_nothing() {
-    let (a, b) = established(&options(), &Options { arena: 0, ..options() });
-    let (mut a, mut b) = (Session::new(a).unwrap(), Session::new(b).unwrap());
-    assert!(a.allocate(5000).unwrap().is_none());
-    b.listen().unwrap();
-    a.listen().unwrap();
-    assert!(a.allocate(5000).unwrap().is_none());
-    assert_eq!(a.counters().arenas, 0);
-    let mut message = chain([Segment::copy_of(&bytes(0, 50_000))]);
-    send(&mut a, &mut message);
-    assert_eq!(drain(&mut b, 0), 50_000);
+fn a_peer_that_maps_nothing_is_lent_nothing_and_who_has_nothing_to_lend_shows_nothing() {
+    let maps_nothing = established(&options(), &Options { arena: 0, ..options() });
+    let has_nothing = established(&Options { lend: 0, ..options() }, &options());
+    for (a, b) in [maps_nothing, has_nothing] {
+        let (mut a, mut b) = (Session::new(a).unwrap(), Session::new(b).unwrap());
+        assert!(a.allocate(5000).unwrap().is_none());
+        b.listen().unwrap();
+        a.listen().unwrap();
+        assert!(a.allocate(5000).unwrap().is_none());
+        assert_eq!(a.counters().arenas, 0);
+        let mut message = chain([Segment::copy_of(&bytes(0, 50_000))]);
+        send(&mut a, &mut message);
+        assert_eq!(drain(&mut b, 0), 50_000);
+    }
 }
 
 /// The ring is all there is when the arena is empty; and it has its bounds.
