@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use linkpoll::net::Address;
 use linkpoll::sync::{AtomicUsize, Ordering};
@@ -27,7 +28,8 @@ impl Place {
     /// Any port, or a path where nothing is.
     #[must_use]
     pub fn new(family: Family) -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        // The atomics of the model checker cannot be made in a constant.
+        static NUMBER: LazyLock<AtomicUsize> = LazyLock::new(|| AtomicUsize::new(0));
         match family {
             Family::Tcp => Self(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))),
             Family::Unix => {
