@@ -12,7 +12,6 @@ pub mod stream;
 #[doc(hidden)]
 pub mod sync;
 mod sys;
-#[cfg(linkpoll_faults)]
 #[doc(hidden)]
 pub use sys::faults;
 #[doc(hidden)]

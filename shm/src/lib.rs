@@ -23,4 +23,6 @@ pub mod wire;
 
 pub use channel::Channel;
 pub use driver::{ShmDriver, ShmOptions, ShmSocket};
+#[doc(hidden)]
+pub use sys::Site;
 pub use violation::Violation;

@@ -22,6 +22,7 @@
 use linkpoll::sync::{Ordering, fence};
 
 use crate::storage::{Index, OwnWord, PeerWord};
+use crate::sys::{Site, pass};
 
 /// Whether the peer sleeps on what was just published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ pub(crate) fn publish<I: Index>(
     // ORDERING: Release: what the counter stands for was written before; partners are the Acquire loads of the peer's
     // counters in `Producer::refresh`, `Consumer::poll` and `Lender::collect`.
     counter.store(new, Ordering::Release);
+    pass(Site::CounterPublished);
     // ORDERING: SeqCst fence F1, partner F2 in `announce`.
     fence(Ordering::SeqCst);
     // ORDERING: Relaxed: F1 orders it after the counter, and nothing is read by way of it.
@@ -84,4 +86,5 @@ pub(crate) fn announce<I: Index>(threshold: &impl OwnWord<I>, at: I) {
     threshold.store(at, Ordering::Relaxed);
     // ORDERING: SeqCst fence F2, partner F1 in `publish`.
     fence(Ordering::SeqCst);
+    pass(Site::ThresholdStored);
 }

@@ -15,7 +15,7 @@ mod event_fd;
 pub mod faults;
 #[cfg(not(linkpoll_faults))]
 #[path = "no_faults.rs"]
-mod faults;
+pub mod faults;
 mod file;
 mod listener;
 mod map;

@@ -2,7 +2,16 @@
 
 use nix::errno::Errno;
 
-use super::Site;
+pub use super::site::{Site, at, at_most};
+
+/// Where a package calls the kernel, or where a process may be killed between two calls.
+pub trait Place: Copy {}
+
+impl Place for Site {}
+
+/// The process comes to a place at which it calls nobody.
+#[inline(always)]
+pub fn pass(_place: impl Place) {}
 
 /// How a call is to go.
 pub(super) struct Passage {
@@ -15,9 +24,9 @@ pub(super) struct Passage {
 }
 
 #[inline(always)]
-pub(super) fn enter(_site: Site) -> Passage {
+pub(super) fn enter(_site: impl Place) -> Passage {
     Passage { instead: None, besides: None, most: usize::MAX }
 }
 
 #[inline(always)]
-pub(super) fn leave(_site: Site, _passage: &Passage) {}
+pub(super) fn leave(_site: impl Place, _passage: &Passage) {}

@@ -6,14 +6,10 @@
 
 use nix::errno::Errno;
 
-use super::faults;
+use super::faults::{self, Place};
 
 /// A place at which the core calls the kernel: one system call each, though some are made for more than one purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(
-    not(linkpoll_faults),
-    expect(unreachable_pub, reason = "tests name sites, and only in that build")
-)]
 pub enum Site {
     /// epoll_create1(2).
     EpollCreate,
@@ -86,15 +82,21 @@ pub enum Site {
 }
 
 /// Makes a call.
+///
+/// # Errors
+/// As the call, or as a test wants it.
 #[inline(always)]
-pub(crate) fn at<T, E: From<Errno>>(site: Site, call: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+pub fn at<T, E: From<Errno>>(site: impl Place, call: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     at_most(site, |_| call())
 }
 
 /// Makes a call that is given the most that it may move or report: no limit, but for a test that wants it to be short.
+///
+/// # Errors
+/// As [`at`].
 #[inline(always)]
-pub(crate) fn at_most<T, E: From<Errno>>(
-    site: Site,
+pub fn at_most<T, E: From<Errno>>(
+    site: impl Place,
     call: impl FnOnce(usize) -> Result<T, E>,
 ) -> Result<T, E> {
     let passage = faults::enter(site);

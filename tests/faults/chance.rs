@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use linkpoll::driver::epoll::Trigger;
-use linkpoll::faults::{Effect, Fault, Plan, Site, executed};
+use linkpoll::faults::{Effect, Fault, Place as _, Plan, Site, executed};
 use linkpoll::net::{Accept, Address, Server};
 use linkpoll::reactor::{ClosedBy, LoopMetrics, LoopOptions, Placement};
 use linkpoll_conformance::isolated;

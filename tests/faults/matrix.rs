@@ -5,7 +5,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 use linkpoll::driver::epoll::Trigger;
-use linkpoll::faults::{Effect, Fault, Site, executed};
+use linkpoll::faults::{Effect, Fault, Place as _, Site, executed};
 use linkpoll_conformance::isolated;
 use nix::errno::Errno;
 

@@ -23,16 +23,14 @@ mod arrivals;
 mod tests;
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::FileExt as _;
 use std::slice;
 
 use linkpoll::buffer::Segment;
 
 use crate::region::{Unfit, inspect, map_whole};
-use crate::sys::{Seals, Shared, add_seals, allocate, create_memory, map_sealed};
+use crate::sys::{Seals, Shared, add_seals, allocate, create_memory, map_sealed, read_sealed};
 pub use arrivals::{Arrivals, BulkError, MOST_WAITING};
 
 /// Sealed memory of fewer bytes is copied, and not mapped: a process can have some ten thousand mappings (sysctl
@@ -117,7 +115,7 @@ impl SealedBulk {
         let Self { fd, len } = self;
         if len < LEAST_MAPPED {
             let mut bytes = vec![0; len];
-            File::from(fd).read_exact_at(&mut bytes, 0)?;
+            read_sealed(fd, &mut bytes)?;
             return Ok(Segment::from_owner(bytes));
         }
         let map = map_whole(fd.as_fd(), len, || {

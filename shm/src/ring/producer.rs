@@ -6,6 +6,7 @@ use linkpoll::sync::Ordering;
 
 use super::record::{HEADER, Kind, PADDING, encode, size};
 use crate::storage::{Index, PeerWord as _, Storage, Word};
+use crate::sys::{Site, pass};
 use crate::violation::Violation;
 use crate::wake::{self, Doorbell, Park};
 
@@ -189,6 +190,7 @@ impl<S: Storage> Producer<S> {
         if !self.has_staged() {
             return Doorbell::Silent;
         }
+        pass(Site::RecordsWritten);
         let old = std::mem::replace(&mut self.published, self.tail);
         wake::publish(&self.storage.own(Word::Tail), old, self.tail, &self.storage.peer(Word::WakeAt))
     }

@@ -48,6 +48,7 @@ use crate::region::{OwnRegion, PeerRegion};
 use crate::ring::{Consumer, Producer};
 use crate::slots::{self, Borrower, Ends};
 use crate::storage::Mapped;
+use crate::sys::{Site, pass};
 use crate::wake::Doorbell;
 use crate::wire::{Control, Credentials, Frame, Role};
 use borrowing::{Borrowing, Unread};
@@ -204,6 +205,7 @@ impl Session {
     /// Rings the peer's doorbell if it is due.
     #[inline]
     fn ring(&mut self, doorbell: Doorbell) -> Result<(), SessionError> {
+        pass(Site::DoorbellDecided);
         if doorbell.is_due() { self.ring_now() } else { Ok(()) }
     }
 

@@ -6,6 +6,7 @@ use super::{Session, SessionError};
 use crate::bulk::BulkError;
 use crate::ring::Kind;
 use crate::slots::Loan;
+use crate::sys::{Site, pass};
 use crate::violation::Violation;
 use crate::wire::Bulk;
 
@@ -116,6 +117,7 @@ impl Session {
                 if loan.left() > 0 {
                     break;
                 }
+                pass(Site::LoanRead);
                 let is_large = loan.is_large();
                 self.borrower.release(loan.ticket());
                 self.loan = None;

@@ -7,6 +7,7 @@ use super::{Memory, Session, SessionError};
 use crate::ring::{Kind, PushError, Room};
 use crate::slots::{Loan, Placed};
 use crate::storage::Mapped;
+use crate::sys::{Site, pass};
 
 /// The longest record that is made of a stream's bytes. The peer copies one out while the next is written.
 const LONGEST: usize = 8 << 10;
@@ -209,6 +210,7 @@ impl Session {
         room.commit(Kind::Lent);
         self.counters.records_sent += 1;
         self.counters.loans_given += 1;
+        pass(Site::LoanGiven);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use linkpoll::sync::Ordering;
 use super::InFlight;
 use crate::ring::{self, Consumer, Producer};
 use crate::storage::{Index, PeerWord as _, Storage, Word};
+use crate::sys::{Site, pass};
 use crate::violation::Violation;
 use crate::wake::{self, Doorbell};
 
@@ -154,6 +155,7 @@ impl<S: Storage> Borrower<S> {
         if self.released == self.published {
             return Doorbell::Silent;
         }
+        pass(Site::TicketsWritten);
         let old = std::mem::replace(&mut self.published, self.released);
         let (own, peer) = (self.storage.own(Word::Released), self.storage.peer(Word::ReleaseAt));
         wake::publish(&own, old, self.released, &peer)

@@ -2,12 +2,15 @@
 #![expect(unsafe_code, reason = "files are mapped into memory")]
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::process;
 use std::ptr::NonNull;
 
+use linkpoll::faults::at;
 use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -15,7 +18,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
-use super::retry;
+use super::{Site, retry};
 
 /// KERNEL: linux/memfd.h; since Linux 6.3. The file cannot be executed, and that is sealed.
 const NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(0x8);
@@ -52,23 +55,23 @@ impl fmt::Debug for Seals {
 /// memfd_create(2): an empty file that has no name anywhere, and can be sealed.
 pub(crate) fn create_memory() -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    match memfd_create(c"linkpoll-shm", flags | NOEXEC_SEAL) {
+    at(Site::MemoryCreate, || match memfd_create(c"linkpoll-shm", flags | NOEXEC_SEAL) {
         // An older kernel does not know the flag.
         Err(Errno::EINVAL) => Ok(memfd_create(c"linkpoll-shm", flags)?),
         done => Ok(done?),
-    }
+    })
 }
 
 /// fallocate(2): makes the file `len` bytes long and takes the memory for them now, so that there is none that could be
 /// missing later (which would be `SIGBUS`).
 pub(crate) fn allocate(fd: BorrowedFd<'_>, len: usize) -> io::Result<()> {
     let len = libc::off_t::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
-    retry(|| fallocate(fd, FallocateFlags::empty(), 0, len))
+    retry(Site::MemoryAllocate, || fallocate(fd, FallocateFlags::empty(), 0, len))
 }
 
 /// fcntl(2), `F_ADD_SEALS`.
 pub(crate) fn add_seals(fd: BorrowedFd<'_>, seals: Seals) -> io::Result<()> {
-    retry(|| fcntl(fd, FcntlArg::F_ADD_SEALS(seals.0)).map(drop))
+    retry(Site::SealsAdd, || fcntl(fd, FcntlArg::F_ADD_SEALS(seals.0)).map(drop))
 }
 
 /// fcntl(2), `F_GET_SEALS`. `None` for a descriptor of anything that cannot be sealed.
@@ -76,7 +79,7 @@ pub(crate) fn add_seals(fd: BorrowedFd<'_>, seals: Seals) -> io::Result<()> {
 /// KERNEL: this asks no file system: it may be called for a descriptor of unknown origin, where fstat(2) could be made
 /// to wait by whoever serves the file system (FUSE).
 pub(crate) fn seals(fd: BorrowedFd<'_>) -> io::Result<Option<Seals>> {
-    match retry(|| fcntl(fd, FcntlArg::F_GET_SEALS)) {
+    match retry(Site::SealsRead, || fcntl(fd, FcntlArg::F_GET_SEALS)) {
         Ok(bits) => Ok(Some(Seals(SealFlag::from_bits_retain(bits)))),
         // KERNEL: EINVAL: no such file; EBADF: opened with `O_PATH`, and good for nothing.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EBADF)) => Ok(None),
@@ -97,8 +100,8 @@ pub(crate) struct Status {
 
 /// fstat(2) and fstatfs(2).
 pub(crate) fn status(fd: BorrowedFd<'_>) -> io::Result<Status> {
-    let file = retry(|| fstat(fd))?;
-    let system = retry(|| fstatfs(fd))?;
+    let file = retry(Site::FileStatus, || fstat(fd))?;
+    let system = retry(Site::SystemStatus, || fstatfs(fd))?;
     let unsigned = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(Status {
         len: unsigned(file.st_size),
@@ -118,22 +121,25 @@ pub(crate) struct Shared {
 impl Shared {
     /// Maps the first `len` bytes, for reading and writing.
     pub(crate) fn writable(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        Self::private_to_process(MmapOptions::new().len(len).map_raw(fd.as_raw_fd())?)
+        Self::private_to_process(at(Site::MemoryMap, || MmapOptions::new().len(len).map_raw(fd.as_raw_fd()))?)
     }
 
     /// Maps the first `len` bytes, for reading.
     pub(crate) fn readable(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        Self::private_to_process(MmapOptions::new().len(len).map_raw_read_only(fd.as_raw_fd())?)
+        Self::private_to_process(at(Site::PeerMap, || {
+            MmapOptions::new().len(len).map_raw_read_only(fd.as_raw_fd())
+        })?)
     }
 
     fn private_to_process(map: MmapRaw) -> io::Result<Self> {
-        map.advise(Advice::DontFork)?;
+        at(Site::MemoryAdvise, || map.advise(Advice::DontFork))?;
         Ok(Self { map: ManuallyDrop::new(map), process: process::id() })
     }
 
     /// Sees to it that all pages are mapped, and with them all of the memory there.
     pub(crate) fn populate(&self) -> io::Result<()> {
-        populated(self.map.advise(Advice::PopulateRead), self.base(), self.len())
+        let advised = at(Site::MemoryPopulate, || self.map.advise(Advice::PopulateRead));
+        populated(advised, self.base(), self.len())
     }
 
     /// Whether this process has mapped it, and not the one that it was forked from.
@@ -200,10 +206,19 @@ fn touch(base: NonNull<u8>, len: usize) {
 /// # Safety
 /// The file is at least that long, and is sealed with [`Seals::CONSTANT`].
 pub(crate) unsafe fn map_sealed(fd: BorrowedFd<'_>, len: usize) -> io::Result<Mmap> {
-    // SAFETY: the caller's promise: nobody changes the bytes. Whether none is missing is found out before anybody reads.
-    let map = unsafe { MmapOptions::new().len(len).map(fd.as_raw_fd()) }?;
-    populated(map.advise(Advice::PopulateRead), NonNull::from(&*map).cast(), map.len())?;
+    let map = at(Site::SealedMap, || {
+        // SAFETY: the caller's promise: nobody changes the bytes. Whether none is missing is found out before anybody reads.
+        unsafe { MmapOptions::new().len(len).map(fd.as_raw_fd()) }
+    })?;
+    let advised = at(Site::MemoryPopulate, || map.advise(Advice::PopulateRead));
+    populated(advised, NonNull::from(&*map).cast(), map.len())?;
     Ok(map)
+}
+
+/// pread(2): reads the first bytes of a file whose bytes can no longer change, and closes it.
+pub(crate) fn read_sealed(fd: OwnedFd, into: &mut [u8]) -> io::Result<()> {
+    let file = File::from(fd);
+    retry(Site::SealedRead, || file.read_exact_at(into, 0))
 }
 
 #[cfg(test)]

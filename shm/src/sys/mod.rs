@@ -7,25 +7,37 @@
 //! * No call on a socket blocks (`MSG_DONTWAIT`), whatever the flags of the descriptor: these belong to the open file,
 //!   which others may share. connect(2) and poll(2) wait, not longer than they are told.
 //! * `SIGPIPE` is never raised: every send carries `MSG_NOSIGNAL`.
+//! * Every call goes through `at` or `retry`, with the name of its [`Site`]. Tests make it fail there.
 
 mod event_fd;
+#[cfg(linkpoll_faults)]
+mod faults;
 mod memory;
+mod site;
 mod socket;
 
 use std::io;
 
+use linkpoll::faults::at;
+use nix::errno::Errno;
+
 pub use event_fd::EventFd;
 pub(crate) use memory::{
-    Seals, Shared, Status, add_seals, allocate, create_memory, map_sealed, seals, status,
+    Seals, Shared, Status, add_seals, allocate, create_memory, map_sealed, read_sealed, seals, status,
 };
+pub use site::Site;
+pub(crate) use site::pass;
 pub use socket::Credentials;
 pub(crate) use socket::{MOST_DESCRIPTORS, connect, credentials, receive, send, user, wait};
 
 /// Makes a call again while a signal interrupts it.
 #[inline]
-fn retry<T, E: Into<io::Error>>(mut call: impl FnMut() -> Result<T, E>) -> io::Result<T> {
+fn retry<T, E: From<Errno> + Into<io::Error>>(
+    site: Site,
+    mut call: impl FnMut() -> Result<T, E>,
+) -> io::Result<T> {
     loop {
-        match call().map_err(Into::into) {
+        match at(site, &mut call).map_err(Into::into) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
         }
@@ -44,7 +56,7 @@ pub(crate) fn same(error: &io::Error) -> io::Error {
 pub(crate) fn random() -> io::Result<u64> {
     let mut bytes = [0; 8];
     #[expect(unsafe_code, reason = "the call fills memory of ours")]
-    retry(|| {
+    retry(Site::Random, || {
         // SAFETY: `bytes` is live and writable for its length.
         let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
         // KERNEL: getrandom(2): up to 256 bytes are never a part of what was asked for, once it answers.

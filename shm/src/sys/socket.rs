@@ -7,13 +7,15 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use linkpoll::faults::{at, at_most};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
-use super::retry;
+use super::{Site, retry};
 
 /// The most descriptors that one call sends or receives.
 ///
@@ -30,6 +32,16 @@ struct Ancillary([u8; ROOM]);
 
 const _: () = assert!(align_of::<Ancillary>() >= align_of::<libc::cmsghdr>());
 const _: () = assert!(MOST_DESCRIPTORS.is_multiple_of(2));
+
+/// As [`retry`], for a call that is given the most bytes that it may move: no limit, but for a test that wants it short.
+fn retry_most<T>(site: Site, mut call: impl FnMut(usize) -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match at_most(site, &mut call) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
 
 /// What has arrived with one receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +67,12 @@ pub(crate) fn receive(
     let mut piece = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
     // SAFETY: all-zero is a valid msghdr.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    message.msg_iov = &raw mut piece;
     message.msg_iovlen = 1;
     message.msg_control = ancillary.0.as_mut_ptr().cast();
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-    let bytes = retry(|| {
+    let bytes = retry_most(Site::Receive, |most| {
+        piece.iov_len = most.min(into.len());
+        message.msg_iov = &raw mut piece;
         message.msg_controllen = ROOM;
         // SAFETY: the message describes live memory: `into` and `ancillary`, both writable.
         let got = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) };
@@ -92,7 +105,11 @@ pub(crate) fn receive(
     }
     // KERNEL: scm_detach_fds: as many as have room are given, also when the process runs out of descriptors; the rest
     // are closed by the kernel.
-    let truncated = message.msg_flags & libc::MSG_CTRUNC != 0;
+    let mut truncated = message.msg_flags & libc::MSG_CTRUNC != 0;
+    if descriptors.len() > before && at(Site::Descriptors, || Ok::<_, Errno>(())).is_err() {
+        descriptors.truncate(before);
+        truncated = true;
+    }
     let full = descriptors.len() - before == MOST_DESCRIPTORS;
     Ok(Arrived { bytes, too_many: truncated && full, no_room: truncated && !full })
 }
@@ -107,9 +124,10 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8], descriptors: &[OwnedFd]) ->
     assert!(descriptors.len() <= MOST_DESCRIPTORS, "{} descriptors in one message", descriptors.len());
     let taken = |sent: libc::ssize_t| usize::try_from(sent).map_err(|_| io::Error::last_os_error());
     if descriptors.is_empty() {
-        return retry(|| {
+        return retry_most(Site::Send, |most| {
+            let len = bytes.len().min(most);
             // SAFETY: `bytes` is live and readable for its length.
-            taken(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), FLAGS) })
+            taken(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), len, FLAGS) })
         });
     }
     let mut ancillary = Ancillary([0; ROOM]);
@@ -117,7 +135,6 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8], descriptors: &[OwnedFd]) ->
     let len = libc::c_uint::try_from(size_of_val(descriptors)).unwrap_or(0);
     // SAFETY: all-zero is a valid msghdr.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    message.msg_iov = &raw mut piece;
     message.msg_iovlen = 1;
     message.msg_control = ancillary.0.as_mut_ptr().cast();
     // SAFETY: only computes.
@@ -137,7 +154,9 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8], descriptors: &[OwnedFd]) ->
         // SAFETY: as above.
         unsafe { at.write_unaligned(descriptor.as_raw_fd()) };
     }
-    retry(|| {
+    retry_most(Site::SendDescriptors, |most| {
+        piece.iov_len = most.min(bytes.len());
+        message.msg_iov = &raw mut piece;
         // SAFETY: the message describes live memory, and sendmsg only reads it.
         taken(unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, FLAGS) })
     })
@@ -158,7 +177,7 @@ pub struct Credentials {
 ///
 /// KERNEL: unix(7): as they were when the connection was made. A process that has inherited the socket is not asked.
 pub(crate) fn credentials(fd: BorrowedFd<'_>) -> io::Result<Credentials> {
-    let peer = getsockopt(&fd, sockopt::PeerCredentials)?;
+    let peer = at(Site::PeerCredentials, || getsockopt(&fd, sockopt::PeerCredentials))?;
     Ok(Credentials { process: peer.pid(), user: peer.uid(), group: peer.gid() })
 }
 
@@ -173,13 +192,14 @@ pub(crate) fn user() -> u32 {
 /// As connect(2); `TimedOut` when the time is over.
 pub(crate) fn connect(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
     let address = UnixAddr::new(path)?;
-    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    retry(|| {
+    let fd =
+        at(Site::Socket, || socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None))?;
+    retry(Site::Connect, || {
         // KERNEL: socket(7): `SO_SNDTIMEO` limits connect(2), too; zero would be no limit.
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
         let seconds = libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX);
         let limit = TimeVal::new(seconds, i64::from(left.subsec_micros()).max(1));
-        setsockopt(&fd, sockopt::SendTimeout, &limit)?;
+        at(Site::SetOption, || setsockopt(&fd, sockopt::SendTimeout, &limit))?;
         nix::sys::socket::connect(fd.as_raw_fd(), &address)
     })
     .map_err(|error| {
@@ -194,8 +214,8 @@ pub(crate) fn wait(fd: impl AsFd, to_write: bool, deadline: Instant) -> io::Resu
     // Rounded up: who wakes before the deadline would look, find nothing, and wait again.
     let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
     let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
-    match poll(&mut [PollFd::new(fd.as_fd(), events)], timeout) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+    match at(Site::Poll, || poll(&mut [PollFd::new(fd.as_fd(), events)], timeout)) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -32,7 +32,7 @@ impl Bare {
         Ok(Self::of(Session::new(accept(socket.into(), &Self::options())?).expect("rings that fit")))
     }
 
-    fn of(session: Session) -> Self {
+    pub(crate) fn of(session: Session) -> Self {
         let space = vec![0; session.least_room() + (64 << 10)];
         Self { session, space, is_ended: false }
     }

@@ -169,11 +169,25 @@ pub(crate) fn named() -> BTreeSet<String> {
         .collect()
 }
 
+/// The address space of this process, and what of it is in memory, in bytes.
+fn memory() -> [u64; 2] {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("this process's memory");
+    let mut pages = statm.split(' ').map(|pages| pages.parse().unwrap_or(0));
+    [(); 2].map(|()| pages.next().unwrap_or(0) * 4096)
+}
+
+pub(crate) fn address_space() -> u64 {
+    memory()[0]
+}
+
+/// Whether this process is watched by a sanitizer, whose shadow is larger than any memory, and which keeps what is freed.
+pub(crate) fn is_sanitized() -> bool {
+    address_space() > 1 << 40
+}
+
 /// The bytes of this process that are in memory.
 pub(crate) fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("this process's memory");
-    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
-    pages * 4096
+    memory()[1]
 }
 
 type Answer = fn(Payload<'_>, &mut SegmentWriter) -> Result<(), HandlerError>;
@@ -223,23 +237,37 @@ pub(crate) fn patient() -> ShmOptions {
 
 /// A server with one loop that echoes messages.
 pub(crate) fn server(address: &Address, spin: Spin) -> (Server, Receiver<CloseReason>) {
+    server_with(address, spin, patient())
+}
+
+/// Likewise, with a driver of one's own choice.
+pub(crate) fn server_with(
+    address: &Address,
+    spin: Spin,
+    driver: ShmOptions,
+) -> (Server, Receiver<CloseReason>) {
     let (tell, ends) = channel();
     let make =
         move |_: &Peer| Echo { framed: Framed::new(Frame::default(), answer as Answer), ends: tell.clone() };
     let server = Server::builder()
         .loops(1)
         .options(options(spin))
-        .bind_with(address, make, |_| ShmDriver::new(patient()))
+        .bind_with(address, make, move |_| ShmDriver::new(driver.clone()))
         .expect("a server over shared memory");
     (server, ends)
 }
 
 /// A loop for clients.
 pub(crate) fn loops(spin: Spin) -> Loops {
+    loops_with(spin, patient())
+}
+
+/// Likewise, with a driver of one's own choice.
+pub(crate) fn loops_with(spin: Spin, driver: ShmOptions) -> Loops {
     Loops::builder()
         .loops(1)
         .options(options(spin))
-        .start_with(|_| ShmDriver::new(patient()))
+        .start_with(move |_| ShmDriver::new(driver.clone()))
         .expect("a loop over shared memory")
 }
 

@@ -18,8 +18,8 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
 use crate::bed::{
-    Holdings, Place, dial, echo, finish, finish_loops, loops, patient, payload, server, settled,
-    shared_mappings, until,
+    Holdings, Place, address_space, dial, echo, finish, finish_loops, is_sanitized, loops, patient, payload,
+    server, settled, shared_mappings, until,
 };
 use crate::kills::bystander::Bystander;
 use crate::kills::calls::visit;
@@ -185,19 +185,11 @@ fn warm_up(client: &Client<Frame>) {
     });
 }
 
-/// The address space of this process, in bytes.
-fn address_space() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("this process's memory");
-    let pages: u64 = statm.split(' ').next().and_then(|pages| pages.parse().ok()).expect("a number");
-    pages * 4096
-}
-
 /// Where memory cannot be mapped a session is turned down when it is set up, by a typed error. One that is there never
 /// misses any later: all of it is taken in the beginning.
 #[test]
 fn without_memory_a_session_is_turned_down_when_it_is_set_up() {
-    // The shadow of a sanitizer is larger than any limit that would be one.
-    if address_space() > 1 << 40 {
+    if is_sanitized() {
         return;
     }
     isolated(module_path!(), "without_memory_a_session_is_turned_down_when_it_is_set_up", || {

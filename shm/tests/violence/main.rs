@@ -3,6 +3,8 @@
 
 mod bare;
 mod bed;
+#[cfg(linkpoll_faults)]
+mod faults;
 mod host;
 mod hostile;
 mod kills;

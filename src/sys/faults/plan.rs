@@ -3,16 +3,18 @@
 //! There is one plan for the process. It lives in statics, which a call reads without a lock: while one plan replaces
 //! another, a call may see a part of each. So tests that share a process take turns.
 
-use super::{Fault, Site};
+use super::{Fault, Place, Site};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-const SITES: usize = Site::ALL.len();
-/// The most faults of one site.
+/// The most faults of one place.
 const FAULTS: usize = 24;
 const NONE: usize = usize::MAX;
 
-/// What is to happen at one site.
-struct Rule {
+/// What is to happen at one place, and what has happened.
+#[derive(Debug)]
+pub struct Rule {
+    /// Different for each place under one plan: what chance makes of a seed depends on it.
+    number: AtomicU64,
     /// The calls counted under the present plan.
     calls: AtomicU64,
     /// Which fault, by its place in the table, happens to the calls `from..until`.
@@ -25,37 +27,38 @@ struct Rule {
     executed: [AtomicU64; FAULTS],
 }
 
-static RULES: [Rule; SITES] = [const {
-    Rule {
-        calls: AtomicU64::new(0),
-        fault: AtomicUsize::new(NONE),
-        from: AtomicU64::new(0),
-        until: AtomicU64::new(0),
-        by_chance: AtomicU64::new(0),
-        executed: [const { AtomicU64::new(0) }; FAULTS],
+impl Rule {
+    /// Nothing is to happen, and nothing has.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "rules are statics")]
+    pub const fn new() -> Self {
+        Self {
+            number: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            fault: AtomicUsize::new(NONE),
+            from: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+            by_chance: AtomicU64::new(0),
+            executed: [const { AtomicU64::new(0) }; FAULTS],
+        }
     }
-}; SITES];
+}
+
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 static SEED: AtomicU64 = AtomicU64::new(0);
 /// Of a million calls so many fail by chance.
 static CHANCE: AtomicU64 = AtomicU64::new(0);
 static LOOPS_ONLY: AtomicBool = AtomicBool::new(false);
 
-const _: () = {
-    let mut at = 0;
-    while at < SITES {
-        assert!(Site::ALL[at] as usize == at && Site::ALL[at].faults().len() <= FAULTS);
-        at += 1;
-    }
-};
-
 /// What is to happen to the calls of this process.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    rules: Vec<(Site, usize, u64, u64)>,
+    rules: Vec<(&'static Rule, usize, u64, u64)>,
     seed: u64,
     per_million: u64,
-    spared: Vec<(Site, usize)>,
+    spared: Vec<(&'static Rule, usize)>,
+    /// The rules of further packages, each with how many faults its place knows.
+    further: Vec<(&'static Rule, usize)>,
     loops_only: bool,
 }
 
@@ -72,8 +75,8 @@ impl Plan {
     /// # Panics
     /// When `fault` is not in the site's table.
     #[must_use]
-    pub fn fail(mut self, site: Site, fault: Fault, nth: u64, times: u64) -> Self {
-        self.rules.push((site, place(site, fault), nth, nth.saturating_add(times)));
+    pub fn fail(mut self, site: impl Place, fault: Fault, nth: u64, times: u64) -> Self {
+        self.rules.push((site.rule(), number(site, fault), nth, nth.saturating_add(times)));
         self
     }
 
@@ -84,13 +87,20 @@ impl Plan {
         self
     }
 
+    /// The plan is for these places of another package, too. Those of this one are always in it.
+    #[must_use]
+    pub fn with<P: Place>(mut self, places: &[P]) -> Self {
+        self.further.extend(places.iter().map(|place| (place.rule(), place.faults().len())));
+        self
+    }
+
     /// `fault` does not happen by chance at `site`.
     ///
     /// # Panics
     /// When `fault` is not in the site's table.
     #[must_use]
-    pub fn sparing(mut self, site: Site, fault: Fault) -> Self {
-        self.spared.push((site, place(site, fault)));
+    pub fn sparing(mut self, site: impl Place, fault: Fault) -> Self {
+        self.spared.push((site.rule(), number(site, fault)));
         self
     }
 
@@ -106,17 +116,21 @@ impl Plan {
         // ORDERING: Relaxed, here and in all of this module: a call may see the old plan or the new one, and whoever
         // wants to be sure has made the loops rest.
         ACTIVE.store(false, Ordering::Relaxed);
-        for (site, rule) in Site::ALL.iter().zip(&RULES) {
-            let all = (1_u64 << site.faults().len()) - 1;
-            let spared = self.spared.iter().filter(|spared| spared.0 == *site);
-            let by_chance = spared.fold(all, |mask, (_, fault)| mask & !(1 << fault));
+        let own = Site::ALL.iter().map(|site| (site.rule(), site.faults().len()));
+        let all: Vec<_> = own.chain(self.further).collect();
+        for (number, &(rule, faults)) in (0..).zip(&all) {
+            assert!(faults <= FAULTS, "a place with {faults} faults");
+            let spared = self.spared.iter().filter(|(spared, _)| std::ptr::eq(*spared, rule));
+            let by_chance = spared.fold((1_u64 << faults) - 1, |mask, (_, fault)| mask & !(1 << fault));
             // ORDERING: as above.
+            rule.number.store(number, Ordering::Relaxed);
             rule.by_chance.store(by_chance, Ordering::Relaxed);
             rule.calls.store(0, Ordering::Relaxed);
             rule.fault.store(NONE, Ordering::Relaxed);
         }
-        for &(site, fault, from, until) in &self.rules {
-            let rule = &RULES[site as usize];
+        for &(rule, fault, from, until) in &self.rules {
+            let is_known = all.iter().any(|(known, _)| std::ptr::eq(*known, rule));
+            assert!(is_known, "a place of another package that the plan is not for: see `Plan::with`");
             // ORDERING: as above.
             rule.from.store(from, Ordering::Relaxed);
             rule.until.store(until, Ordering::Relaxed);
@@ -127,21 +141,21 @@ impl Plan {
         CHANCE.store(self.per_million, Ordering::Relaxed);
         LOOPS_ONLY.store(self.loops_only, Ordering::Relaxed);
         ACTIVE.store(true, Ordering::Relaxed);
-        Injected(())
+        Injected(all)
     }
 }
 
 /// A plan in force. Dropping it ends it.
 #[derive(Debug)]
 #[must_use = "the plan ends when this is dropped"]
-pub struct Injected(());
+pub struct Injected(Vec<(&'static Rule, usize)>);
 
 impl Injected {
     /// The calls at a site since the plan is in force.
     #[must_use]
-    pub fn calls(&self, site: Site) -> u64 {
+    pub fn calls(&self, site: impl Place) -> u64 {
         // ORDERING: see `inject`.
-        RULES[site as usize].calls.load(Ordering::Relaxed)
+        site.rule().calls.load(Ordering::Relaxed)
     }
 }
 
@@ -149,6 +163,12 @@ impl Drop for Injected {
     fn drop(&mut self) {
         // ORDERING: see `inject`.
         ACTIVE.store(false, Ordering::Relaxed);
+        // A place that the next plan is not for is at rest under it.
+        for (rule, _) in &self.0 {
+            // ORDERING: as above.
+            rule.fault.store(NONE, Ordering::Relaxed);
+            rule.by_chance.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -157,25 +177,25 @@ impl Drop for Injected {
 /// # Panics
 /// When `fault` is not in the site's table.
 #[must_use]
-pub fn executed(site: Site, fault: Fault) -> u64 {
+pub fn executed(site: impl Place, fault: Fault) -> u64 {
     // ORDERING: see `inject`.
-    RULES[site as usize].executed[place(site, fault)].load(Ordering::Relaxed)
+    site.rule().executed[number(site, fault)].load(Ordering::Relaxed)
 }
 
-fn place(site: Site, fault: Fault) -> usize {
+fn number(site: impl Place, fault: Fault) -> usize {
     let place = site.faults().iter().position(|(it, _)| *it == fault);
     place.unwrap_or_else(|| panic!("{fault} is not known to happen at {site}"))
 }
 
 /// What is to happen to the call that is about to be made, and, if it is to be short, how many bytes it may move.
-pub(super) fn decide(site: Site) -> Option<(Fault, usize)> {
+pub(super) fn decide(site: impl Place) -> Option<(Fault, usize)> {
     // ORDERING: see `inject`.
     if !ACTIVE.load(Ordering::Relaxed) || LOOPS_ONLY.load(Ordering::Relaxed) && !in_loop() {
         return None;
     }
-    let rule = &RULES[site as usize];
+    let rule = site.rule();
     let nth = rule.calls.fetch_add(1, Ordering::Relaxed);
-    let (place, most) = rule.planned(nth).or_else(|| rule.chanced(site, nth))?;
+    let (place, most) = rule.planned(nth).or_else(|| rule.chanced(nth))?;
     // ORDERING: see `inject`.
     rule.executed[place].fetch_add(1, Ordering::Relaxed);
     Some((site.faults()[place].0, most))
@@ -189,11 +209,12 @@ impl Rule {
         (fault != NONE && due.contains(&nth)).then_some((fault, 1))
     }
 
-    fn chanced(&self, site: Site, nth: u64) -> Option<(usize, usize)> {
+    fn chanced(&self, nth: u64) -> Option<(usize, usize)> {
         // ORDERING: see `inject`.
         let (seed, chance) = (SEED.load(Ordering::Relaxed), CHANCE.load(Ordering::Relaxed));
         let possible = self.by_chance.load(Ordering::Relaxed);
-        let mut random = Random(seed ^ Random(site as u64 + 1).next() ^ Random(!nth).next());
+        let number = self.number.load(Ordering::Relaxed);
+        let mut random = Random(seed ^ Random(number + 1).next() ^ Random(!nth).next());
         if possible == 0 || random.next() % 1_000_000 >= chance {
             return None;
         }

@@ -1,6 +1,6 @@
 //! Where a process is, for those who kill it.
 //!
-//! A process writes the step that it is in to the file named by the variable [`STEPS`]: one byte, at the start. Whoever
+//! A process writes the step that it is in to the file named by the variable [`STEPS`]: a line, at the start. Whoever
 //! kills it reads the file then. A process with a variable [`KILL`] kills itself when it comes to a step for the n-th
 //! time; `ReceiveVectored after 3` is such a value. Both variables are read once.
 
@@ -9,10 +9,9 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::str::FromStr;
 use std::sync::OnceLock;
 
-use super::Site;
+use super::{Place, Site};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The variable that names the file for steps.
@@ -22,53 +21,22 @@ pub const KILL: &str = "LINKPOLL_KILL";
 
 /// A moment in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
-    /// No call was made yet.
-    Begun,
+pub enum Step<P = Site> {
     /// About to make a call, or in it.
-    In(Site),
+    In(P),
     /// Behind a call that a test has cut short, and before the next.
-    Short(Site),
+    Short(P),
     /// Behind any other call, and before the next.
-    After(Site),
+    After(P),
 }
 
-impl Step {
-    fn byte(self) -> u8 {
-        match self {
-            Self::Begun => 0,
-            Self::In(site) => 1 + site as u8,
-            Self::Short(site) => 64 + site as u8,
-            Self::After(site) => 128 + site as u8,
-        }
-    }
-
-    /// The step that a process has written.
-    #[must_use]
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        let steps = [Self::In, Self::Short, Self::After];
-        let all = steps.into_iter().flat_map(|step| Site::ALL.map(step));
-        all.chain([Self::Begun]).find(|step| step.byte() == byte)
-    }
-}
-
-impl fmt::Display for Step {
+impl<P: Place> fmt::Display for Step<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Begun => f.write_str("begun"),
             Self::In(site) => write!(f, "{site} in"),
             Self::Short(site) => write!(f, "{site} short"),
             Self::After(site) => write!(f, "{site} after"),
         }
-    }
-}
-
-impl FromStr for Step {
-    type Err = io::Error;
-
-    fn from_str(text: &str) -> io::Result<Self> {
-        let mut all = (0..=u8::MAX).filter_map(Self::from_byte);
-        all.find(|step| step.to_string() == text).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 }
 
@@ -77,7 +45,7 @@ impl FromStr for Step {
 struct Victim {
     file: Option<File>,
     /// The step to die in, and how many times it is to be survived.
-    kill: Option<(Step, u64)>,
+    kill: Option<(String, u64)>,
     passes: AtomicU64,
 }
 
@@ -86,7 +54,7 @@ impl Victim {
         let file = env::var_os(STEPS).and_then(|path| File::options().write(true).open(path).ok());
         let kill = env::var(KILL).ok().and_then(|text| {
             let (step, survived) = text.rsplit_once(' ')?;
-            Some((step.parse().ok()?, survived.parse().ok()?))
+            Some((step.to_owned(), survived.parse().ok()?))
         });
         Self { file, kill, passes: AtomicU64::new(0) }
     }
@@ -95,19 +63,31 @@ impl Victim {
 static VICTIM: OnceLock<Victim> = OnceLock::new();
 
 /// The process comes to a step.
-pub(super) fn pass(step: Step) {
+pub(super) fn pass<P: Place>(step: Step<P>) {
     let victim = VICTIM.get_or_init(Victim::from_environment);
+    if victim.file.is_none() && victim.kill.is_none() {
+        return;
+    }
+    let name = step.to_string();
     if let Some(file) = &victim.file {
         // Where a step cannot be written there is nobody to tell.
-        drop(file.write_at(&[step.byte()], 0));
+        drop(write_down(file, &name));
     }
-    if let Some((last, survived)) = victim.kill
-        && last == step
+    if let Some((last, survived)) = &victim.kill
+        && *last == name
         // ORDERING: Relaxed, no partner: a count.
-        && victim.passes.fetch_add(1, Ordering::Relaxed) == survived
+        && victim.passes.fetch_add(1, Ordering::Relaxed) == *survived
     {
         die();
     }
+}
+
+/// Writes a step's name over the one before, by one call: a line of 48 bytes.
+///
+/// # Errors
+/// As pwrite(2).
+pub fn write_down(file: &File, name: &str) -> io::Result<()> {
+    file.write_all_at(format!("{name:<47}\n").as_bytes(), 0)
 }
 
 /// Ends this process as `kill -9` does.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-use super::Site;
+use super::{Place, Rule, Site};
 
 /// Something that can happen to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +41,21 @@ pub enum Effect {
 }
 
 /// Faults by what they may cost; to be short costs nothing.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! faults {
-    (short; $($rest:tt)+) => { faults!(@ [(Fault::Short, Effect::Nothing),] $($rest)+) };
-    (@ [$($first:tt)*] $($effect:ident: $($errno:ident)+);+) => {
-        const { &[$($first)* $($((Fault::Errno(Errno::$errno), Effect::$effect)),+),+] }
+    (short; $($rest:tt)+) => {
+        $crate::faults!(@ [($crate::faults::Fault::Short, $crate::faults::Effect::Nothing),] $($rest)+)
     };
-    ($($rest:tt)+) => { faults!(@ [] $($rest)+) };
+    (@ [$($first:tt)*] $($effect:ident: $($errno:ident)+);+) => {
+        const {
+            &[$($first)* $($((
+                $crate::faults::Fault::Errno(::nix::errno::Errno::$errno),
+                $crate::faults::Effect::$effect,
+            )),+),+]
+        }
+    };
+    ($($rest:tt)+) => { $crate::faults!(@ [] $($rest)+) };
 }
 
 impl Site {
@@ -87,13 +96,26 @@ impl Site {
         Self::FileProbe,
         Self::FileRemove,
     ];
+}
 
-    /// What may happen here, and what it may cost.
-    ///
+static RULES: [Rule; Site::ALL.len()] = [const { Rule::new() }; Site::ALL.len()];
+
+const _: () = {
+    let mut at = 0;
+    while at < Site::ALL.len() {
+        assert!(Site::ALL[at] as usize == at);
+        at += 1;
+    }
+};
+
+impl Place for Site {
+    fn rule(self) -> &'static Rule {
+        &RULES[self as usize]
+    }
+
     /// An error that is pending on a socket (tcp(7), ip(7)) is answered by whatever call on it comes next, so those
     /// are listed where bytes are received and where they are sent.
-    #[must_use]
-    pub const fn faults(self) -> &'static [(Fault, Effect)] {
+    fn faults(self) -> &'static [(Fault, Effect)] {
         match self {
             Self::EpollCreate => faults![SetUp: EMFILE ENFILE ENOMEM],
             Self::EpollAdd => faults![Connection: ENOMEM ENOSPC EPERM],
@@ -148,8 +170,7 @@ impl Site {
         }
     }
 
-    /// Whether the call is made also when it is to fail with `errno`, for what it begins goes on.
-    pub(super) const fn goes_on(self, errno: Errno) -> bool {
+    fn goes_on(self, errno: Errno) -> bool {
         match self {
             Self::Connect => matches!(errno, Errno::EINPROGRESS | Errno::EINTR),
             Self::Close => true,

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use linkpoll::buffer::{Chain, Segment};
 use linkpoll::conn::CloseReason;
-use linkpoll::faults::Step;
 use linkpoll::net::{Address, DialError, Dialer, Loops};
 use linkpoll::reactor::LoopOptions;
 use linkpoll::service::{CallError, Client, ClientOptions, Frame};
@@ -110,7 +109,7 @@ fn calls_survive_the_death_of_their_server() {
                     .collect();
                 begun.recv().expect("a visit");
                 thread::sleep(Duration::from_micros(number * 7919 % 5000));
-                hits.by_chance(&Step::from_byte(victim.kill()).expect("a step").to_string());
+                hits.by_chance(&victim.kill());
                 clients.into_iter().map(|client| client.join().expect("right replies")).sum()
             });
             assert_eq!(calls.made, calls.replied + calls.failed, "{calls:?}");

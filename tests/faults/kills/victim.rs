@@ -33,7 +33,7 @@ impl Victim {
     pub(super) fn run(test: &str, number: u64, variables: &[(&str, String)]) -> Self {
         let steps =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("steps-{}-{number}", std::process::id()));
-        fs::write(&steps, [0]).expect("a file in the target directory");
+        fs::write(&steps, "begun").expect("a file in the target directory");
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", &format!("kills::victims::{test}"), "--nocapture", "--test-threads=1"])
             .env(STEPS, &steps)
@@ -62,8 +62,8 @@ impl Victim {
         self.child.try_wait().expect("a child of ours").is_some()
     }
 
-    /// Kills it. Answers the byte that it has written last.
-    pub(super) fn kill(mut self) -> u8 {
+    /// Kills it. Answers the step that it has written last.
+    pub(super) fn kill(mut self) -> String {
         self.child.kill().expect("a child of ours");
         let status = self.child.wait().expect("a child of ours");
         assert_eq!(status.signal(), Some(9), "it was killed and had no part in it");
@@ -77,8 +77,8 @@ impl Victim {
         assert_eq!(status.signal(), Some(9), "it killed itself: {status}");
     }
 
-    fn last(&self) -> u8 {
-        fs::read(&self.steps).ok().and_then(|bytes| bytes.first().copied()).expect("it has a file for steps")
+    fn last(&self) -> String {
+        fs::read_to_string(&self.steps).expect("it has a file for steps").trim_end().to_owned()
     }
 }
 

@@ -4,11 +4,10 @@ use std::env;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use linkpoll::faults::{Fault, Injected, Plan, STEPS, Site, die};
+use linkpoll::faults::{Fault, Injected, Plan, STEPS, Site, die, write_down};
 use linkpoll::net::{Accept, Address, Server};
 use linkpoll::reactor::{LoopOptions, Placement};
 
@@ -92,7 +91,7 @@ struct Whereabouts {
 
 impl Whereabouts {
     fn step(&mut self, step: usize) {
-        self.file.write_at(&[u8::try_from(step).expect("a few steps")], 0).expect("the killer's file");
+        write_down(&self.file, CLIENT_STEPS[step]).expect("the killer's file");
         if let Some((last, survive)) = &mut self.kill
             && *last == step
         {

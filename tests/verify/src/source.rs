@@ -197,7 +197,9 @@ fn function_name(line: &str) -> Option<&str> {
 /// the end of a file.
 #[must_use]
 pub fn is_shipped(file: &str, code: &str, line: usize) -> bool {
-    let is_proof = |name: &str| matches!(name, "models" | "tests" | "faults") || name.starts_with("prop");
+    let is_proof = |name: &str| {
+        matches!(name, "models" | "faults") || name.ends_with("tests") || name.starts_with("prop")
+    };
     if file.split('/').any(|part| is_proof(part.trim_end_matches(".rs"))) {
         return false;
     }

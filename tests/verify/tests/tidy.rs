@@ -148,7 +148,15 @@ fn system_calls(code: &str) -> Vec<(usize, &str)> {
         "Builder::new(",
         "map_anon(",
     ];
-    const CONSTRUCTORS: [&str; 2] = ["epoll::Epoll::new(", "from_value_and_flags("];
+    const CONSTRUCTORS: [&str; 7] = [
+        "epoll::Epoll::new(",
+        "from_value_and_flags(",
+        ".map_raw(",
+        ".map_raw_read_only(",
+        ".advise(",
+        ".try_clone(",
+        ".read_exact_at(",
+    ];
     let functions = code.split("use nix::").skip(1).flat_map(|import| {
         let import = import.split(';').next().unwrap_or_default();
         words(import).filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
@@ -168,8 +176,9 @@ fn system_calls(code: &str) -> Vec<(usize, &str)> {
         let is_method = callee.starts_with("self.0.") && callee.matches('.').count() == 2;
         let is_named = STD.iter().any(|name| callee.starts_with(name) && !callee.ends_with("::"))
             || CONSTRUCTORS.iter().any(|name| callee.ends_with(name));
-        let is_query =
-            ["as_fd(", "as_raw_fd(", "data(", "events(", "intersects("].iter().any(|q| callee.ends_with(q));
+        let is_query = ["as_fd(", "as_raw_fd(", "data(", "events(", "intersects(", "contains(", "bits("]
+            .iter()
+            .any(|q| callee.ends_with(q));
         ((is_function || is_method || is_named) && !is_query).then_some((at + 1 - callee.len(), callee))
     });
     calls.collect()
@@ -198,13 +207,24 @@ fn within_brackets_with_commas(text: &str) -> &str {
 
 #[test]
 fn every_system_call_goes_through_a_site() {
-    let injected = |path: &PathBuf| !path.starts_with("src/sys/faults");
+    goes_through_sites("src/sys");
+    goes_through_sites("shm/src/sys");
+}
+
+fn goes_through_sites(room: &str) {
+    let (proper, table) = (Path::new(room).join("faults"), Path::new(room).join("faults.rs"));
+    let injected = |path: &PathBuf| !path.starts_with(&proper) && *path != table;
+    // Moments between calls are passed anywhere in the package.
+    let package = room.trim_end_matches("/sys");
     let mut faults = Vec::new();
     let mut used = BTreeSet::new();
-    for path in files("src/sys", "rs").into_iter().filter(injected) {
+    for path in files(package, "rs").into_iter().filter(injected) {
         let code = code_only(&read(&path));
         let sites = at_sites(&code);
         used.extend(sites.iter().filter_map(|site| words(&code[site.clone()]).nth(1).map(str::to_owned)));
+        if !path.starts_with(room) {
+            continue;
+        }
         let outside = system_calls(&code).into_iter().filter(|(at, _)| !sites.iter().any(|s| s.contains(at)));
         faults
             .extend(outside.map(|(at, callee)| {
@@ -213,7 +233,7 @@ fn every_system_call_goes_through_a_site() {
     }
     assert_none(&faults, "system calls that no test can make fail: `at(Site::.., || ..)`");
 
-    let sites = code_only(&read(Path::new("src/sys/site.rs")));
+    let sites = code_only(&read(&Path::new(room).join("site.rs")));
     let sites = within_braces(&sites[sites.find("pub enum Site").expect("the sites")..]);
     let unused: Vec<String> = words(sites).filter(|site| !used.contains(*site)).map(str::to_owned).collect();
     assert_none(&unused, "sites through which no call goes");
@@ -240,7 +260,8 @@ fn calls_without_a_site_are_found() {
 #[test]
 fn only_sys_makes_system_calls() {
     const FOREIGN: [&str; 5] = ["libc::", "nix::", "fs::", "TcpStream", "UnixStream"];
-    let outside = files("src", "rs").into_iter().filter(|path| !path.starts_with("src/sys"));
+    let all = files("src", "rs").into_iter().chain(files("shm/src", "rs"));
+    let outside = all.filter(|path| !path.starts_with("src/sys") && !path.starts_with("shm/src/sys"));
     let mut faults = Vec::new();
     for path in outside.filter(|path| !is_primitives(path)) {
         let code = code_only(&read(&path));
@@ -257,7 +278,8 @@ fn only_sys_makes_system_calls() {
 
 #[test]
 fn only_sys_knows_fault_injection() {
-    let outside = files("src", "rs").into_iter().filter(|path| !path.starts_with("src/sys"));
+    let all = files("src", "rs").into_iter().chain(files("shm/src", "rs"));
+    let outside = all.filter(|path| !path.starts_with("src/sys") && !path.starts_with("shm/src/sys"));
     let knows = outside.filter(|path| {
         let code = code_only(&read(path));
         let inside = predicates(&code).into_iter().flat_map(words).any(|word| word == "linkpoll_faults");

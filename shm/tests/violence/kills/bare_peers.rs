@@ -16,11 +16,13 @@ use crate::bare::Bare;
 use crate::bed::{Holdings, Place, named, payload, report, until};
 
 /// Sends and receives until the peer is gone. Answers how many bytes were received, and when the end was known.
-fn survive(mut bare: Bare, pattern: &[u8]) -> (u64, Instant) {
+pub(super) fn survive(mut bare: Bare, pattern: &[u8]) -> (u64, Instant) {
     let (mut sent, mut received, mut nobody_reads) = (0, 0, false);
     loop {
         let at = sent % PATTERN;
-        let mut unsent = &pattern[at..PATTERN.min(at + 2000)];
+        // Large pieces are lent, small ones are not.
+        let most = [2000, 30_000][usize::from(sent % 3 == 1)];
+        let mut unsent = &pattern[at..PATTERN.min(at + most)];
         let took = match bare.send(&mut unsent) {
             _ if nobody_reads => 0,
             Ok(n) => n,
@@ -72,7 +74,7 @@ fn who_waits_for_room_hears_of_a_death() {
 }
 
 /// Whether a handshake may end so whose peer was killed.
-fn is_death(error: &HandshakeError) -> bool {
+pub(super) fn is_death(error: &HandshakeError) -> bool {
     match error {
         HandshakeError::Closed(_) => true,
         HandshakeError::Local(error) => error.raw_os_error() == Some(libc::ECONNREFUSED),

@@ -106,7 +106,7 @@ fn a_bare_peer() {
     let (mut published, mut received) = (0_u64, 0_usize);
     loop {
         let at = usize::try_from(published % PATTERN as u64).expect("inside of the pattern");
-        let len = [1, 17, 300, 3000, 9000][random.below(5)].min(PATTERN - at);
+        let len = [1, 17, 300, 3000, 9000, 40_000][random.below(6)].min(PATTERN - at);
         let mut unsent = &pattern[at..at + len];
         let sent = bare.send(&mut unsent).expect("the survivor is there");
         published += sent as u64;
