@@ -23,11 +23,12 @@ pub enum Accept {
 pub struct ServerBuilder {
     pub(super) loops: LoopsBuilder,
     pub(super) accept: Accept,
+    pub(super) also: Vec<Address>,
 }
 
 impl Default for ServerBuilder {
     fn default() -> Self {
-        Self { loops: LoopsBuilder::default(), accept: Accept::EachLoop }
+        Self { loops: LoopsBuilder::default(), accept: Accept::EachLoop, also: Vec::new() }
     }
 }
 
@@ -43,6 +44,36 @@ impl ServerBuilder {
     #[must_use]
     pub fn accept(mut self, accept: Accept) -> Self {
         self.accept = accept;
+        self
+    }
+
+    /// Also listens at `address`, beside the one that the server is bound to: the same loops and handlers serve both. May be
+    /// said again, for more. With [`Both`](crate::driver::Both) the connections of one address may go another way
+    /// than those of another.
+    ///
+    /// ```
+    /// use linkpoll::driver::epoll::{Epoll, EpollOptions};
+    /// use linkpoll::driver::{Both, Side};
+    /// use linkpoll::net::{Address, Server};
+    /// use linkpoll::service::{Frame, FrameOptions, Reply, Serve};
+    ///
+    /// let codec = || Frame::new(FrameOptions::default());
+    /// let echo = Serve::function(codec, |message, reply: Reply<'_, Frame>| reply.send(message));
+    /// let path = std::env::temp_dir().join(format!("echo-{}.sock", std::process::id()));
+    ///
+    /// // Ports go to the first driver, paths to the second, which may be of any other kind.
+    /// let epoll = || Epoll::new(EpollOptions::default());
+    /// let server = Server::builder()
+    ///     .also_at(&Address::Unix(path))
+    ///     .bind_with(&Address::Tcp(([127, 0, 0, 1], 0).into()), echo, move |_| {
+    ///         Both::new(epoll()?, epoll()?, Side::by_family)
+    ///     })?;
+    /// assert_eq!(server.addresses().len(), 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn also_at(mut self, address: &Address) -> Self {
+        self.also.push(address.clone());
         self
     }
 

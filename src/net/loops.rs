@@ -8,8 +8,8 @@
 //!   caller                          loop thread
 //!     | ---- spawn ------------------> make driver and reactor
 //!     | <--- ready(handle) or error --
-//!     | ---- start(all handles, address) ->  listen, if there is an address
-//!     | <--- listening(address) or error --
+//!     | ---- start(all handles, addresses) ->  listen, if there are addresses
+//!     | <--- listening(addresses) or error --
 //!     |                                run, until stopped
 //! ```
 //!
@@ -21,6 +21,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use super::socket_file::SocketFile;
 use super::{Accept, Address, Dialer};
 use crate::driver::epoll::{Epoll, EpollOptions, Trigger};
 use crate::driver::{Driver, SystemCalls};
@@ -40,8 +41,8 @@ pub struct Usage {
     pub metrics: Arc<LoopMetrics>,
     /// What its driver asked of the kernel.
     pub system_calls: Arc<SystemCalls>,
-    /// What its listener did, if it has one.
-    pub listener: Option<Arc<ListenerMetrics>>,
+    /// What its listeners did, if it has any, in the order of the server's addresses.
+    pub listeners: Vec<Arc<ListenerMetrics>>,
 }
 
 /// Running loops, which carry the connections that are [brought](Dialer) to them. Dropping them stops them, as
@@ -121,13 +122,13 @@ impl LoopsBuilder {
         self.launch(nobody, factory, None).map(|(loops, _)| loops)
     }
 
-    /// Starts loops, and lets them listen if there is an address for it. Answers it as it is in use.
+    /// Starts loops, and lets them listen if there are addresses for it. Answers those as they are in use.
     pub(super) fn launch<D: Driver + 'static>(
         &self,
         maker: impl Fn() -> Maker,
         factory: impl Fn(usize) -> io::Result<D> + Send + Sync + 'static,
-        listen: Option<(Accept, &Address)>,
-    ) -> io::Result<(Loops, Option<Address>)> {
+        listen: Option<(Accept, &[Address])>,
+    ) -> io::Result<(Loops, Bound)> {
         let mut threads = Vec::new();
         let started = self.set_up(maker, factory, listen, &mut threads);
         // Without their channels, loops that are not started yet end.
@@ -147,9 +148,9 @@ impl LoopsBuilder {
         &self,
         maker: impl Fn() -> Maker,
         factory: impl Fn(usize) -> io::Result<D> + Send + Sync + 'static,
-        listen: Option<(Accept, &Address)>,
+        listen: Option<(Accept, &[Address])>,
         threads: &mut Vec<Thread<D::Socket>>,
-    ) -> io::Result<(Stopper, Vec<Usage>, Dialer, Option<Address>)> {
+    ) -> io::Result<(Stopper, Vec<Usage>, Dialer, Bound)> {
         let word: Arc<StopWord> = Arc::default();
         let factory = Arc::new(factory);
         for index in 0..self.loops {
@@ -169,9 +170,9 @@ impl LoopsBuilder {
         let usage = loops
             .into_iter()
             .zip(listeners)
-            .map(|(ready, listener)| {
+            .map(|(ready, listeners)| {
                 let Ready { handle, system_calls } = ready;
-                Usage { metrics: handle.metrics, system_calls, listener }
+                Usage { metrics: handle.metrics, system_calls, listeners }
             })
             .collect();
         Ok((stopper, usage, Dialer::over(ways), bound))
@@ -259,22 +260,37 @@ struct Ready<S> {
 
 struct Start<S> {
     placer: Placer<S>,
-    listen: Option<(Address, bool)>,
+    listen: Vec<Listen>,
     stopper: Stopper,
 }
 
-/// Where a loop listens, and what its listener counts.
-type Listening = (Address, Option<Arc<ListenerMetrics>>);
+/// A listener that a loop is to have.
+struct Listen {
+    address: Address,
+    share: bool,
+    /// What it accepts stays on its loop.
+    keep: bool,
+}
 
-/// The address that loops listen at, as it is in use, and each loop's listener.
-type Begun = (Option<Address>, Vec<Option<Arc<ListenerMetrics>>>);
+/// The addresses that loops listen at, as they are in use, and the files that were made for them.
+#[derive(Default)]
+pub(super) struct Bound {
+    pub(super) addresses: Vec<Address>,
+    pub(super) files: Vec<SocketFile>,
+}
+
+/// Where a loop listens, the files that it has made for that, and what its listeners count.
+type Listening = Vec<(Address, Option<SocketFile>, Arc<ListenerMetrics>)>;
+
+/// Where loops listen, and each loop's listeners.
+type Begun = (Bound, Vec<Vec<Arc<ListenerMetrics>>>);
 
 /// A loop's thread, seen from the caller.
 struct Thread<S> {
     join: JoinHandle<io::Result<()>>,
     ready: Receiver<io::Result<Ready<S>>>,
     start: Sender<Start<S>>,
-    listening: Receiver<io::Result<Option<Listening>>>,
+    listening: Receiver<io::Result<Listening>>,
 }
 
 /// Stops all loops when one ends. Had it been stopped, this does nothing; but it may have ended by an error, or by a
@@ -291,41 +307,56 @@ fn gone() -> io::Error {
     io::Error::other("a loop ended while it was set up")
 }
 
-/// Lets the loops listen, the first one first, and run. Answers the real address, and each loop's listener.
+/// Lets the loops listen, the first one first, and run. Answers the real addresses, and each loop's listeners.
+///
+/// The first loop has all listeners. The others have those that share a port, and keep what these accept.
 fn begin<S>(
-    listen: Option<(Accept, &Address)>,
+    listen: Option<(Accept, &[Address])>,
     threads: &[Thread<S>],
     handles: &[LoopHandle<S>],
     stopper: &Stopper,
 ) -> io::Result<Begun> {
-    let (share, placement) = match listen {
-        Some((Accept::EachLoop, Address::Tcp(_))) => (true, None),
-        Some((Accept::EachLoop, Address::Unix(_))) => (false, Some(Placement::RoundRobin)),
-        Some((Accept::OneLoop(placement), _)) => (false, Some(placement)),
-        None => (false, None),
+    let (accept, addresses) = listen.unwrap_or((Accept::EachLoop, &[]));
+    let placement = match accept {
+        Accept::EachLoop => Placement::RoundRobin,
+        Accept::OneLoop(placement) => placement,
     };
-    let mut bound = listen.map(|(_, address)| address.clone());
-    if let Some(address) = &bound
-        && share
-        && threads.len() > 1
-    {
-        sys::require_free(address)?;
+    let is_shared = |address: &Address| accept == Accept::EachLoop && matches!(address, Address::Tcp(_));
+    if threads.len() > 1 {
+        for address in addresses.iter().filter(|address| is_shared(address)) {
+            sys::require_free(address)?;
+        }
     }
+    let mut bound = Bound { addresses: addresses.to_vec(), files: Vec::new() };
     let mut listeners = Vec::new();
     for (index, thread) in threads.iter().enumerate() {
-        let placer = match placement {
-            Some(placement) if index == 0 => Placer::over(handles.to_vec(), index, placement),
-            _ => Placer::here(),
+        let is_first = index == 0;
+        let placer = if is_first && bound.addresses.iter().any(|address| !is_shared(address)) {
+            Placer::over(handles.to_vec(), index, placement)
+        } else {
+            Placer::here()
         };
-        let listens = bound.clone().filter(|_| index == 0 || share);
-        let listen = listens.map(|address| (address, share && threads.len() > 1));
+        let has = |address: &Address| is_first || is_shared(address);
+        let as_listener = |address: &Address| {
+            let shared = is_shared(address);
+            Listen { address: address.clone(), share: shared && threads.len() > 1, keep: shared }
+        };
+        let listen = bound.addresses.iter().filter(|address| has(address)).map(as_listener).collect();
         let start = Start { placer, listen, stopper: stopper.clone() };
         thread.start.send(start).map_err(|_| gone())?;
         let listening = thread.listening.recv().map_err(|_| gone())??;
-        listeners.push(listening.and_then(|(address, listener)| {
-            bound = Some(address);
-            listener
-        }));
+        if is_first {
+            bound.addresses.clear();
+        }
+        let mut own = Vec::new();
+        for (address, file, metrics) in listening {
+            if is_first {
+                bound.addresses.push(address);
+            }
+            bound.files.extend(file);
+            own.push(metrics);
+        }
+        listeners.push(own);
     }
     Ok((bound, listeners))
 }
@@ -361,8 +392,13 @@ fn spawn<D: Driver + 'static>(
         reactor.place_with(start.placer);
         let listened = start
             .listen
-            .map(|(address, share)| Ok((reactor.listen(&address, share)?, reactor.listeners().pop())))
-            .transpose();
+            .into_iter()
+            .map(|Listen { address, share, keep }| {
+                let (address, metrics) = reactor.listen_as(&address, share, keep)?;
+                let file = SocketFile::at(&address);
+                Ok((address, file, metrics))
+            })
+            .collect::<io::Result<Listening>>();
         let failed = listened.is_err();
         if tell_listening.send(listened).is_err() || failed {
             return Ok(());

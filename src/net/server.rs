@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::loops::Bound;
 use super::socket_file::SocketFile;
 use super::{Address, Dialer, Loops, ServerBuilder, Usage};
 use crate::driver::Driver;
@@ -13,10 +14,10 @@ use crate::sync::Arc;
 /// A running server. Dropping it stops it, as [`Stopper::stop`], and waits for it to end; except on the thread of one
 /// of its loops, where it only stops it.
 pub struct Server {
-    address: Address,
-    /// Before the file, which is removed when they have ended.
+    addresses: Vec<Address>,
+    /// Before the files, which are removed when they have ended.
     loops: Loops,
-    _file: Option<SocketFile>,
+    _files: Vec<SocketFile>,
 }
 
 impl Server {
@@ -26,10 +27,17 @@ impl Server {
         ServerBuilder::default()
     }
 
-    /// The address that the server listens at, with the real port where 0 was asked for.
+    /// The address that the server was bound to, with the real port where 0 was asked for.
     #[must_use]
     pub fn address(&self) -> &Address {
-        &self.address
+        &self.addresses[0]
+    }
+
+    /// All addresses that the server listens at, with the real ports: first the one that it was bound to, then those of
+    /// [`ServerBuilder::also_at`], in the order given.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
     }
 
     /// Brings connections to the server's loops, from any thread: dialled ones, and descriptors.
@@ -69,17 +77,17 @@ impl Server {
             let make = Arc::clone(&make);
             Box::new(move |peer| Box::new(make.make(peer)))
         };
-        let (loops, bound) = builder.loops.launch(maker, factory, Some((builder.accept, address)))?;
-        let address = bound.unwrap_or_else(|| address.clone());
-        let file = SocketFile::at(&address);
-        Ok(Self { address, loops, _file: file })
+        let addresses: Vec<_> = std::iter::once(address).chain(&builder.also).cloned().collect();
+        let (loops, bound) = builder.loops.launch(maker, factory, Some((builder.accept, &addresses)))?;
+        let Bound { addresses, files } = bound;
+        Ok(Self { addresses, loops, _files: files })
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("address", &self.address)
+            .field("addresses", &self.addresses)
             .field("loops", &self.usage().len())
             .finish_non_exhaustive()
     }

@@ -28,7 +28,7 @@ pub enum Placement {
     ByAddress,
 }
 
-/// Chooses loops for new connections.
+/// Chooses loops for new connections. All listeners that spread theirs share one, which knows how much each loop was given.
 #[derive(Debug)]
 pub(crate) struct Placer<S> {
     placement: Placement,
@@ -39,22 +39,31 @@ pub(crate) struct Placer<S> {
     /// Connections given to each loop so far.
     given: Vec<u64>,
     next: usize,
+    /// Listeners whose connections stay where they are accepted.
+    keepers: Vec<Key>,
 }
 
 impl<S> Placer<S> {
     /// Every connection stays on the loop that accepts it.
     pub(crate) fn here() -> Self {
-        Self { placement: Placement::default(), loops: Vec::new(), own: 0, given: Vec::new(), next: 0 }
+        Self {
+            placement: Placement::default(),
+            loops: Vec::new(),
+            own: 0,
+            given: Vec::new(),
+            next: 0,
+            keepers: Vec::new(),
+        }
     }
 
     /// Connections are spread over `loops`, of which `own` is the acceptor's.
     pub(crate) fn over(loops: Vec<LoopHandle<S>>, own: usize, placement: Placement) -> Self {
-        Self { placement, given: vec![0; loops.len()], loops, own, next: 0 }
+        Self { placement, given: vec![0; loops.len()], loops, own, next: 0, keepers: Vec::new() }
     }
 
-    /// The loop for a connection; `None` for the acceptor's own.
-    fn choose(&mut self, peer: &Address) -> Option<&LoopHandle<S>> {
-        if self.loops.is_empty() {
+    /// The loop for a connection of a listener; `None` for the acceptor's own.
+    fn choose(&mut self, listener: Key, peer: &Address) -> Option<&LoopHandle<S>> {
+        if self.loops.is_empty() || self.keepers.contains(&listener) {
             return None;
         }
         let chosen = match (self.placement, peer) {
@@ -92,11 +101,25 @@ impl<D: Driver> Reactor<D> {
     /// # Errors
     /// As [`Driver::listen`].
     pub fn listen(&mut self, address: &Address, share: bool) -> io::Result<Address> {
+        self.listen_as(address, share, false).map(|(bound, _)| bound)
+    }
+
+    /// As [`listen`](Self::listen), with what the listener counts. Those that `keep` do not give connections to other loops.
+    pub(crate) fn listen_as(
+        &mut self,
+        address: &Address,
+        share: bool,
+        keep: bool,
+    ) -> io::Result<(Address, Arc<ListenerMetrics>)> {
         let key = self.slots.reserve();
         match self.driver.listen(key, address, share) {
             Ok(bound) => {
-                self.slots.insert(key, Entry::Listener(Arc::default()));
-                Ok(bound)
+                let metrics: Arc<ListenerMetrics> = Arc::default();
+                self.slots.insert(key, Entry::Listener(Arc::clone(&metrics)));
+                if keep {
+                    self.placer.keepers.push(key);
+                }
+                Ok((bound, metrics))
             }
             Err(error) => {
                 self.slots.retire(key);
@@ -114,7 +137,7 @@ impl<D: Driver> Reactor<D> {
             .collect()
     }
 
-    /// Spreads the connections accepted here with `placer`.
+    /// Spreads the connections accepted here with `placer`. To be called before listening.
     pub(crate) fn place_with(&mut self, placer: Placer<D::Socket>) {
         self.placer = placer;
     }
@@ -123,7 +146,7 @@ impl<D: Driver> Reactor<D> {
         if let Some(Entry::Listener(metrics)) = self.slots.get(listener) {
             metrics.accepted.add(1);
         }
-        match self.placer.choose(&D::peer(&socket)) {
+        match self.placer.choose(listener, &D::peer(&socket)) {
             // A loop that has ended returns the socket, and dropping it closes it.
             Some(other) => drop(other.post.send(Mail::Connection(socket))),
             None => self.attach(socket),

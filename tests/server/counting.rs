@@ -53,7 +53,7 @@ fn listeners_count_what_they_accept() {
         let server = Server::builder().loops(3).accept(accept).bind(&any_port(), echo).expect("a server");
         let mut clients: Vec<_> = (0..9).map(|_| Client::connect(server.address())).collect();
         assert!(clients.iter_mut().all(|client| client.echoes(b"there")));
-        let listening: Vec<_> = server.usage().iter().filter_map(|usage| usage.listener.clone()).collect();
+        let listening: Vec<_> = server.usage().iter().flat_map(|usage| &usage.listeners).collect();
         assert_eq!(listening.len(), listeners);
         assert_eq!(listening.iter().map(|listener| listener.accepted.get()).sum::<u64>(), 9);
         let all: LoopMetrics<u64> = server.usage().iter().map(|usage| usage.metrics.snapshot()).sum();

@@ -1,5 +1,6 @@
 //! Servers over real sockets: what an application sees, and what a hostile peer cannot do.
 
+mod addresses;
 mod calling;
 mod cases;
 mod client;

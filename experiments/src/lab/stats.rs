@@ -15,10 +15,8 @@ pub(crate) fn print(interval: Duration, usage: &[Usage], dispatch: Option<&Dispa
         _ => None,
     };
     let loops = || usage.iter().map(|usage| usage.metrics.snapshot()).collect::<Vec<_>>();
-    let listeners = || {
-        let each = usage.iter().map(|usage| usage.listener.as_ref().map(|listener| listener.snapshot()));
-        each.collect::<Vec<_>>()
-    };
+    let listeners =
+        || usage.iter().flat_map(|usage| &usage.listeners).map(|it| it.snapshot()).collect::<Vec<_>>();
     let (mut loops_before, mut listeners_before) = (loops(), listeners());
     let mut pool_before = pool.map(|pool| pool.metrics());
     loop {
@@ -29,9 +27,7 @@ pub(crate) fn print(interval: Duration, usage: &[Usage], dispatch: Option<&Dispa
             lines += &format!("loop {number}: {} connections; {}\n", now.connections(), now.since(before));
         }
         for (number, (now, before)) in listeners_now.iter().zip(&listeners_before).enumerate() {
-            if let (Some(now), Some(before)) = (now, before) {
-                lines += &format!("listener {number}: {}\n", now.since(before));
-            }
+            lines += &format!("listener {number}: {}\n", now.since(before));
         }
         let pool_now = pool.map(|pool| pool.metrics());
         if let (Some(now), Some(before)) = (&pool_now, &pool_before) {

@@ -17,6 +17,38 @@
 //!
 //! A peer that ends its direction and closes is an end of the stream. One that is gone without having ended it has died:
 //! what it had published is received, then comes an error. A peer that breaks the protocol ends its own session.
+//!
+//! # Beside TCP
+//!
+//! A loop can have two drivers, and a server two addresses. Handlers and services cannot tell from where they are called:
+//!
+//! ```
+//! use linkpoll::buffer::Segment;
+//! use linkpoll::driver::epoll::{Epoll, EpollOptions};
+//! use linkpoll::driver::{Both, Side};
+//! use linkpoll::net::{Address, Loops, Server};
+//! use linkpoll::service::{Client, ClientOptions, Frame, Reply, Serve};
+//! use linkpoll_shm::{ShmDriver, ShmOptions};
+//!
+//! // Ports are epoll's, paths are those of shared memory.
+//! let both = |_| {
+//!     let (tcp, shm) = (Epoll::new(EpollOptions::default())?, ShmDriver::new(ShmOptions::default())?);
+//!     Both::new(tcp, shm, Side::by_family)
+//! };
+//! let echo = Serve::function(Frame::default, |message, reply: Reply<'_, Frame>| reply.send(message));
+//! let path = std::env::temp_dir().join(format!("echo-{}.sock", std::process::id()));
+//! let port = Address::Tcp(([127, 0, 0, 1], 0).into());
+//! let server = Server::builder().loops(1).also_at(&Address::Unix(path)).bind_with(&port, echo, both)?;
+//!
+//! // Clients can have both, too.
+//! let loops = Loops::builder().loops(1).start_with(both)?;
+//! for address in server.addresses() {
+//!     let dialling = Client::dial(&loops.dialer(), [address.clone()], Frame::default(), ClientOptions::default());
+//!     let reply = dialling.wait()?.call(Segment::copy_of(b"hello").into()).wait()?;
+//!     assert_eq!(reply.len(), 5);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod counting;
 mod entry;

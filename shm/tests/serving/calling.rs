@@ -41,7 +41,7 @@ impl Codec for Bytes {
     }
 }
 
-fn pattern(n: usize, seed: usize) -> Vec<u8> {
+pub(crate) fn pattern(n: usize, seed: usize) -> Vec<u8> {
     (0..n).map(|at| u8::try_from((at * 31 + seed) % 251).unwrap_or_default()).collect()
 }
 
