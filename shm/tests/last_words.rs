@@ -90,14 +90,16 @@ fn who_does_not_receive_hears_of_the_death_all_the_same() {
     for pause_late in [false, true] {
         let (mut driver, mut peer) = bed(ShmOptions { receive_budget: 1000, ..ShmOptions::default() });
         driver.send(KEY, bytes(1 << 20), None);
+        // A turn receives at least as much as a record may have, and these are more.
         for _ in 0..5 {
-            assert!(matches!(peer.send(&mut &[1; 1000][..]), Ok(1000)));
+            assert!(matches!(peer.send(&mut &[1; 8000][..]), Ok(8000)));
         }
         drop(peer);
         if !pause_late {
             driver.receive(KEY, false);
         }
         let received = until_the_error(&mut driver, |driver| driver.receive(KEY, false));
-        assert_eq!(received, if pause_late { 1000 } else { 0 });
+        assert_eq!(received > 0, pause_late);
+        assert!(received < 40_000, "what comes after a pause is not received: {received}");
     }
 }

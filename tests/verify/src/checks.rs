@@ -27,7 +27,8 @@ pub(crate) fn clippy(shell: &Shell, _: &Request) -> Result<String> {
     let mut modelled = cargo(&["clippy", "-p", "linkpoll", "--lib", "--tests"]);
     loom::configure(&mut modelled);
     modelled.args(deny);
-    let mut faulty = cargo(&["clippy", "-p", "linkpoll", "--lib", "--tests"]);
+    let mut faulty = cargo(&["clippy", "--lib", "--tests"]);
+    faulty.args(SANITIZED);
     sanitize(&mut faulty, &host);
     faulty.args(deny);
 
@@ -55,26 +56,38 @@ pub(crate) fn test(shell: &Shell, request: &Request) -> Result<String> {
     Ok(format!("{} tests", passed(&shell.run(command, LIMIT)?.output)))
 }
 
-/// The core's tests with every memory access checked, and leaks reported. Fault injection is built in: its tests are
-/// among them.
+/// The tests of the core and of shared memory with every memory access checked, and leaks reported. Fault injection is
+/// built in: its tests are among them.
 pub(crate) fn asan(shell: &Shell, request: &Request) -> Result<String> {
     let host = cargo::host(shell)?;
     // The examples are programs that a test runs; asked for tests alone, Cargo does not build them.
-    let mut examples = cargo(&["build", "-p", "linkpoll", "--examples"]);
+    let mut examples = cargo(&["build", "--examples"]);
+    examples.args(SANITIZED);
     sanitize(&mut examples, &host);
     shell.run(examples, LIMIT)?;
-    let mut command = cargo(&["test", "-p", "linkpoll", "--lib", "--tests", "--no-fail-fast"]);
+    let mut command = cargo(&["test", "--lib", "--tests", "--no-fail-fast"]);
+    command.args(SANITIZED);
     sanitize(&mut command, &host);
     command.env("ASAN_OPTIONS", "detect_leaks=1").args(&request.filters);
-    if std::env::var_os(FAULT_SECONDS).is_none() {
-        command.env(FAULT_SECONDS, "20");
+    // Memory that was freed is kept from use, so what a process takes says nothing after many kills.
+    for (variable, value) in [(FAULT_SECONDS, "20"), (KILLS, "32"), (SOAK_SECONDS, "2")] {
+        if std::env::var_os(variable).is_none() {
+            command.env(variable, value);
+        }
     }
     skips::collect(&mut command);
     Ok(format!("{} tests", passed(&shell.run(command, LIMIT)?.output)))
 }
 
+/// The packages that are tested under the address sanitizer: those with code that is not safe, less what is on trial.
+const SANITIZED: [&str; 4] = ["-p", "linkpoll", "-p", "linkpoll-shm"];
+
 /// How long faults by chance are tried.
 const FAULT_SECONDS: &str = "LINKPOLL_FAULT_SECONDS";
+/// How many processes are killed of each kind.
+const KILLS: &str = "LINKPOLL_KILLS";
+/// How long soaks of shared memory take.
+const SOAK_SECONDS: &str = "LINKPOLL_SOAK_SECONDS";
 
 /// The address sanitizer and fault injection, so that both cost one build. With a host named, no flag reaches build
 /// scripts.

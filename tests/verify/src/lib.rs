@@ -42,6 +42,7 @@ Environment:
   LINKPOLL_FUZZ_SECONDS   how long each fuzz target runs (default: 30)
   LINKPOLL_FAULT_SECONDS  how long `asan` tries faults by chance (default: 20)
   LINKPOLL_FAULT_SEED     the one seed to try instead
+  LINKPOLL_SOAK_SECONDS   how long the soaks of shared memory take (default: 4 each, in `asan` 2)
 
 Steps:";
 

@@ -47,7 +47,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "asan",
-        about: "the core's tests under the address and leak sanitizers, with fault injection",
+        about: "the tests of the core and of shared memory under the address and leak sanitizers, with fault injection",
         run: checks::asan,
     },
     Step {
