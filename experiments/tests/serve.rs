@@ -252,6 +252,10 @@ fn a_server_without_descriptors_serves_who_it_has_and_goes_on_when_some_leave() 
             collect(&mut answered, &mut asked, all);
             served = answered;
         }
+        // It says so; a line is there before the time in which it looks is over, and is waited for.
+        let mut said = String::new();
+        BufReader::new(server.child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        assert!(said.starts_with("lab: out of file descriptors") && said.contains("is 64"), "{said}");
         while !waiting.is_empty() {
             served.clear();
             collect(&mut served, &mut waiting, 1);

@@ -6,7 +6,9 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -132,6 +134,24 @@ fn a_server_that_stops_lets_a_load_finish_its_calls() {
         let line = failure(&load.wait_with_output().unwrap(), 1);
         assert_eq!(line, "lab: connection 0 was closed by the server, 0 calls outstanding");
     }
+}
+
+#[test]
+fn a_server_without_descriptors_says_so_and_goes_on() {
+    let place = path("few.sock");
+    let mut command = Command::new("sh");
+    let limited = r#"ulimit -Sn 64 && ulimit -Hn 64 && exec "$0" "$@""#;
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_lab"), "serve", "--transport", "shm", "--loops", "1"]);
+    command.args(["--listen", place.to_str().unwrap()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut server = Server::start(command);
+    let many = ["--transport", "shm", "--connections", "100", "--duration", "50ms"];
+    let line = failure(&server.load(&many).output().unwrap(), 1);
+    assert!(line.contains("of 100): "), "{line}");
+    let mut said = String::new();
+    BufReader::new(server.child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with("lab: out of file descriptors"), "{said}");
+    assert!(load(&server, &["--connections", "3"])["requests"].as_u64().unwrap() > 0);
 }
 
 #[test]

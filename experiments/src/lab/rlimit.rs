@@ -34,6 +34,14 @@ pub(crate) fn raise() -> Result<(), LabError> {
         .map_err(LabError::system("raise the file descriptor limit"))
 }
 
+/// The most descriptors that this process may have now.
+///
+/// # Errors
+/// The system's refusal.
+pub(crate) fn soft() -> Result<u64, LabError> {
+    limits().map(|(soft, _)| soft)
+}
+
 fn limits() -> Result<(u64, u64), LabError> {
     getrlimit(Resource::RLIMIT_NOFILE).map_err(LabError::system("read the file descriptor limit"))
 }

@@ -1,6 +1,7 @@
 //! `lab serve`: one transport behind a listening socket.
 
 use std::collections::HashMap;
+use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
@@ -43,6 +44,8 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<(), LabError> {
     let loans = Loans::default();
     let server = bind(arguments, &address, requests.clone(), loans.clone(), where_to.clone())
         .map_err(LabError::system(format!("listen on {address}")))?;
+    let (usage, refused) = (server.usage().to_vec(), loans.clone());
+    thread::spawn(move || tell_of_descriptors(&usage, &refused));
     if arguments.control {
         let usage = server.usage().to_vec();
         control::answer(move || stats(&usage, &requests, &loans))
@@ -73,7 +76,7 @@ fn bind(
     requests: Requests,
     loans: Loans,
     dispatch: Option<Dispatch>,
-) -> std::io::Result<Server> {
+) -> io::Result<Server> {
     let spin = match arguments.spin {
         ServerSpin::Never => Spin::Never,
         ServerSpin::Once => Spin::Once,
@@ -108,13 +111,14 @@ fn bind(
         }
         #[cfg(feature = "shm")]
         None => {
-            let mut options = linkpoll_shm::ShmOptions::default();
+            let mut options =
+                linkpoll_shm::ShmOptions { statistics: loans.shared.clone(), ..Default::default() };
             options.session.doorbell = arguments.doorbell.map(Into::into).unwrap_or_default();
             let factory = move |_| linkpoll_shm::ShmDriver::new(options.clone());
             bind_on(builder, arguments, address, requests, dispatch, factory)
         }
         #[cfg(not(feature = "shm"))]
-        None => Err(std::io::ErrorKind::Unsupported.into()),
+        None => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -124,8 +128,8 @@ fn bind_on<D: Driver + 'static>(
     address: &Address,
     requests: Requests,
     dispatch: Option<Dispatch>,
-    factory: impl Fn(usize) -> std::io::Result<D> + Send + Sync + 'static,
-) -> std::io::Result<Server> {
+    factory: impl Fn(usize) -> io::Result<D> + Send + Sync + 'static,
+) -> io::Result<Server> {
     match (arguments.protocol, dispatch) {
         (Protocol::Frame, None) => {
             builder.bind_with(address, frame(arguments.max_message, requests), factory)
@@ -135,6 +139,9 @@ fn bind_on<D: Driver + 'static>(
         }
     }
 }
+
+/// How often a server looks whether it was short of descriptors.
+const DESCRIPTORS_EVERY: Duration = Duration::from_secs(1);
 
 /// A slice as it was asked for, where zero asks for none.
 pub(crate) fn slice(asked: Option<Duration>, usual: Option<Duration>) -> Option<Duration> {
@@ -186,23 +193,70 @@ fn stats(usage: &[Usage], requests: &Requests, loans: &Loans) -> Stats {
     Stats { requests: Some(requests.total() + messages), syscalls, memory: Some(memory) }
 }
 
-/// What the drivers have lent, each counted by its loop.
+/// Says so on standard error, once for each time, when connections have to wait, or are refused, because this process may
+/// have no more descriptors.
+fn tell_of_descriptors(usage: &[Usage], loans: &Loans) {
+    let short = || {
+        let rests = usage.iter().filter_map(|usage| usage.listener.as_ref()).map(|it| it.rests.get());
+        rests.sum::<u64>() + loans.refused()
+    };
+    let (mut before, mut told) = (short(), false);
+    loop {
+        thread::sleep(DESCRIPTORS_EVERY);
+        let now = short();
+        if now > before && !told {
+            let limit = rlimit::soft().map_or("unknown".into(), |limit| limit.to_string());
+            // Whoever started the server may have closed it.
+            let _ = writeln!(
+                io::stderr(),
+                "lab: out of file descriptors or memory (RLIMIT_NOFILE is {limit}): new connections wait or are refused"
+            );
+        }
+        // Told once for a time of want, however long.
+        told = now > before;
+        before = now;
+    }
+}
+
+/// What the drivers have lent, each counted by its loop; and what those over shared memory show of themselves.
 #[derive(Clone, Default)]
-struct Loans(Arc<Mutex<Vec<Arc<LentMemory>>>>);
+struct Loans {
+    over_sockets: Arc<Mutex<Vec<Arc<LentMemory>>>>,
+    #[cfg(feature = "shm")]
+    shared: linkpoll_shm::driver::StatisticsGroup,
+}
 
 impl Loans {
     fn add(&self, lent: Option<Arc<LentMemory>>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(lent);
+        self.over_sockets.lock().unwrap_or_else(PoisonError::into_inner).extend(lent);
     }
 
     fn total(&self) -> Memory {
         let mut total = Memory::default();
-        for lent in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for lent in self.over_sockets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             // Looked at first: what has come back was lent.
             let (delays, copied) = (lent.delays.counts(), lent.copied.get());
             total.add(&Memory { sent: 0, lent: lent.bytes.get(), copied, delays });
         }
+        total.lent += self.of_shared("bytes_lent");
         total
+    }
+
+    /// Sessions that were refused for want of descriptors or memory.
+    fn refused(&self) -> u64 {
+        self.of_shared("refused_resources")
+    }
+
+    /// A count of the drivers over shared memory.
+    #[cfg(feature = "shm")]
+    fn of_shared(&self, name: &str) -> u64 {
+        let (_, counts) = self.shared.sum();
+        counts.into_iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| count)
+    }
+
+    #[cfg(not(feature = "shm"))]
+    fn of_shared(&self, _name: &str) -> u64 {
+        0
     }
 }
 
