@@ -149,6 +149,12 @@ impl Channel {
         self.session.credentials()
     }
 
+    /// Whether the server has asked for the session to end soon, as far as this side has heard: it hears when it waits.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.session.is_leaving()
+    }
+
     /// What was sent, received and rung.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -183,7 +183,9 @@ impl Channel {
         let mut unfinished: u32 = 0;
         loop {
             let kind = match self.session.next_record() {
-                Ok(Some(record)) if record.kind() == Kind::Inline && self.filled == 0 => {
+                Ok(Some(record))
+                    if record.kind() == Kind::Inline && self.filled == 0 && record.len() <= self.longest =>
+                {
                     let value = read(Message(Source::Ring(record)));
                     return self.settle().map(|()| Some(value));
                 }

@@ -81,7 +81,8 @@ impl Channel {
             Ok(false) => {
                 self.session.unstage(before);
                 self.flush()?;
-                self.wait(Need::Room(0), Limit::Now)
+                self.wait(Need::Room(0), Limit::Now)?;
+                Err(ChannelError::WouldBlock)
             }
             Err(error) => Err(self.fail(error)),
         }

@@ -69,40 +69,40 @@ fn a_peer_that_dies_is_an_error_behind_its_messages() {
     }
 }
 
+/// One record, or several.
 #[test]
 fn a_message_that_is_too_long_ends_the_session_of_its_sender() {
-    let (mut a, b) = pair("long", &options(Spin::Never, 4 << 10));
-    let place = Place::new("long-other");
-    drop(b);
-    let mut receiving = options(Spin::Never, 4 << 10);
-    receiving.longest = 5000;
-    let mut listener = Listener::bind(place.path(), &receiving).expect("a listener");
-    let connecting = thread::spawn({
-        let path = place.path().clone();
-        move || Channel::connect(path, &options(Spin::Never, 4 << 10)).expect("a channel")
-    });
-    let mut b = listener.accept().expect("a channel");
-    a = {
-        drop(a);
-        connecting.join().expect("no panic")
-    };
-    assert!(matches!(b.send(&[0; 5001]), Err(ChannelError::TooLong { len: 5001, longest: 5000 })));
-    let sender = thread::spawn(move || {
-        let error = loop {
-            if let Err(error) = a.send(&[1; 5001]) {
-                break error;
+    for longest in [100, 5000] {
+        let place = Place::new(&format!("long-{longest}"));
+        let mut receiving = options(Spin::Never, 4 << 10);
+        receiving.longest = longest;
+        let mut listener = Listener::bind(place.path(), &receiving).expect("a listener");
+        let sender = thread::spawn({
+            let path = place.path().clone();
+            move || {
+                let mut channel = Channel::connect(path, &options(Spin::Never, 4 << 10)).expect("a channel");
+                channel.send(&vec![1; longest]).expect("room");
+                loop {
+                    if let Err(error) = channel.send(&vec![1; longest + 1]) {
+                        return error;
+                    }
+                }
             }
-        };
-        (a, error)
-    });
-    match b.recv(&mut Vec::new()) {
-        Err(ChannelError::Session(error)) => assert!(matches!(*error, SessionError::LongMessage)),
-        other => panic!("{other:?}"),
+        });
+        let mut channel = listener.accept().expect("a channel");
+        let too_long = channel.send(&vec![0; longest + 1]);
+        assert!(matches!(too_long, Err(ChannelError::TooLong { len, longest: most }) if len == most + 1));
+        let mut bytes = Vec::new();
+        assert_eq!(channel.recv(&mut bytes).expect("a message"), Some(longest));
+        match channel.recv(&mut bytes) {
+            Err(ChannelError::Session(error)) => assert!(matches!(*error, SessionError::LongMessage)),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(channel.recv(&mut bytes), Err(ChannelError::Session(_))), "it is latched");
+        drop(channel);
+        let error = sender.join().expect("no panic");
+        assert!(matches!(error, ChannelError::Session(_)), "{error}");
     }
-    assert!(matches!(b.recv(&mut Vec::new()), Err(ChannelError::Session(_))), "it is latched");
-    drop(b);
-    let (_, error) = sender.join().expect("no panic");
-    assert!(matches!(error, ChannelError::Session(_)), "{error}");
 }
 
 /// A side that sends messages and one that sends a stream do not take each other for the same.
