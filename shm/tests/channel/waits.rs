@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use linkpoll::reactor::Spin;
 use linkpoll_shm::channel::{Channel, ChannelError, Options};
+use linkpoll_shm::handshake::Doorbell;
 
 use crate::bed::{message, options, pair};
 
@@ -121,8 +122,10 @@ fn calls_that_do_not_wait_take_all_of_a_message_or_nothing() {
 fn whoever_sleeps_is_woken() {
     for client in POLICIES {
         for server in POLICIES {
-            for ring in [4 << 10, 64 << 10] {
-                exchange(client, server, &options(Spin::Never, ring));
+            for (ring, doorbell) in [(4 << 10, Doorbell::Socket), (64 << 10, Doorbell::EventFd)] {
+                let mut options = options(Spin::Never, ring);
+                options.session.doorbell = doorbell;
+                exchange(client, server, &options);
             }
         }
     }
