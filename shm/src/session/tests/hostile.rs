@@ -4,15 +4,16 @@ use std::os::fd::OwnedFd;
 
 use linkpoll::buffer::Segment;
 
-use super::super::{Memory, Session, SessionError};
+use super::super::{Memory, Received, Room, Session, SessionError};
 use super::{chain, established, options, receive, written};
+use crate::bulk::BulkBuffer;
 use crate::handshake::Established;
 use crate::region::{OwnRegion, Unfit};
 use crate::ring::Kind;
 use crate::slots::{self, Ends, Loan};
 use crate::storage::Mapped;
 use crate::violation::Violation;
-use crate::wire::{AddArena, Control, Frame, Refusal};
+use crate::wire::{AddArena, Bulk, Control, Frame, Refusal};
 
 /// The peer: the socket and the ends of its side, with nothing that keeps it to the protocol.
 struct Peer {
@@ -266,4 +267,61 @@ fn only_a_server_says_that_it_is_leaving() {
     client.send(Frame::GoAway).unwrap();
     assert!(matches!(server.listen(), Err(SessionError::OutOfPlace)));
     assert!(!server.is_leaving());
+}
+
+fn sealed(len: usize) -> OwnedFd {
+    let mut buffer = BulkBuffer::new(len).unwrap();
+    buffer.bytes().fill(9);
+    buffer.seal().unwrap().into_descriptor()
+}
+
+fn bulk_record(sequence: u32, len: u32) -> Vec<u8> {
+    [sequence.to_le_bytes(), len.to_le_bytes()].concat()
+}
+
+fn receive_once(session: &mut Session) -> Result<Received, SessionError> {
+    let mut block = vec![0; session.least_room()];
+    session.receive(&mut Room { first: &mut block, second: &mut [] }, 100)
+}
+
+#[test]
+fn sealed_memory_is_found_behind_all_that_is_in_the_socket() {
+    let (mut victim, mut peer) = scene();
+    for number in 0..8 {
+        peer.show(number, ARENA);
+        peer.control.ring().unwrap();
+    }
+    peer.control.send(Frame::Bulk(Bulk { sequence: 0, len: 5000 }, sealed(5000))).unwrap();
+    peer.ends.producer.push(Kind::Bulk, &bulk_record(0, 5000)).unwrap();
+    let _ = peer.ends.producer.publish();
+    match receive_once(&mut victim).unwrap() {
+        Received::Sealed(segment) => assert_eq!(&segment[..], &[9; 5000]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn records_of_sealed_memory_that_never_came_end_the_session() {
+    let frame = |sequence, len| Frame::Bulk(Bulk { sequence, len }, sealed(len as usize));
+    let cases: [(Option<Frame<OwnedFd>>, Vec<u8>); 6] = [
+        (None, bulk_record(0, 5000)),
+        (Some(frame(0, 5000)), bulk_record(1, 5000)),
+        (Some(frame(1, 5000)), bulk_record(0, 5000)),
+        (Some(frame(0, 5000)), bulk_record(0, 4999)),
+        (Some(frame(0, 5000)), bulk_record(0, 5000)[..7].to_vec()),
+        (Some(frame(0, 5000)), vec![0; 9]),
+    ];
+    for (number, (frame, record)) in cases.into_iter().enumerate() {
+        let (mut victim, mut peer) = scene();
+        if let Some(frame) = frame {
+            peer.control.send(frame).unwrap();
+        }
+        peer.ends.producer.push(Kind::Bulk, &record).unwrap();
+        let _ = peer.ends.producer.publish();
+        let error = receive_once(&mut victim).unwrap_err();
+        let is_right =
+            matches!(error, SessionError::Bulk(_) | SessionError::Violation(Violation::Length { .. }));
+        assert!(is_right, "{number}: {error:?}");
+        assert!(receive_once(&mut victim).is_err(), "{number}: it is over for good");
+    }
 }
