@@ -197,7 +197,7 @@ fn stats(usage: &[Usage], requests: &Requests, loans: &Loans) -> Stats {
 /// have no more descriptors.
 fn tell_of_descriptors(usage: &[Usage], loans: &Loans) {
     let short = || {
-        let rests = usage.iter().filter_map(|usage| usage.listener.as_ref()).map(|it| it.rests.get());
+        let rests = usage.iter().flat_map(|usage| &usage.listeners).map(|it| it.rests.get());
         rests.sum::<u64>() + loans.refused()
     };
     let (mut before, mut told) = (short(), false);
