@@ -2,8 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -13,12 +11,10 @@ use linkpoll::buffer::SegmentWriter;
 use linkpoll::net::Address;
 use linkpoll::service::{Frame, Framed, Handler, HandlerError, Payload, Peer};
 
+pub(crate) use crate::drivers::any_port;
+
 /// Longer than anything here takes, unless it never happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-pub(crate) fn any_port() -> Address {
-    Address::Tcp(([127, 0, 0, 1], 0).into())
-}
 
 /// A socket path of one test.
 pub(crate) fn path(name: &str) -> PathBuf {
@@ -69,14 +65,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: &Address) -> Self {
-        let stream = match address {
-            Address::Tcp(address) => TcpStream::connect(address).expect("somebody listens"),
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path).expect("somebody listens");
-                TcpStream::from(OwnedFd::from(stream))
-            }
-        };
-        Self::new(stream)
+        Self::new(crate::drivers::connect(address))
     }
 
     pub(crate) fn new(stream: TcpStream) -> Self {

@@ -5,11 +5,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use linkpoll::net::Address;
 use linkpoll::reactor::LoopOptions;
 use linkpoll::stream::{self, Options, Stream};
 
-use crate::drivers::Server;
+use crate::drivers::{Server, any_port, connect};
 
 /// Longer than anything here takes, unless it never happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,15 +28,14 @@ impl Bed {
         let (tell, streams) = channel();
         let hand_off =
             stream::hand_off(move |stream| tell.send(stream).expect("the test waits")).options(options);
-        let address = Address::Tcp(([127, 0, 0, 1], 0).into());
         let server =
-            Server::builder().loops(1).options(loop_options).bind(&address, hand_off).expect("a server");
+            Server::builder().loops(1).options(loop_options).bind(&any_port(), hand_off).expect("a server");
         Self { streams, server }
     }
 
     /// A peer, and the stream of its connection. No call on either of them takes for ever.
     pub(crate) fn connect(&self) -> (TcpStream, Stream) {
-        let peer = TcpStream::connect(self.server.address().to_string()).expect("the server listens");
+        let peer = connect(self.server.address());
         peer.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         peer.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         let mut stream = self.streams.recv_timeout(PATIENCE).expect("it is handed off");

@@ -4,12 +4,11 @@ use std::io::{BufRead as _, ErrorKind, IoSlice, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
-use linkpoll::net::Address;
 use linkpoll::service::{Flow, Handler, Io, Peer};
 use linkpoll::stream::{Options, Stream};
 
 use crate::bed::{Bed, PATIENCE, pattern};
-use crate::drivers::Server;
+use crate::drivers::{Server, any_port, connect};
 
 /// Bytes go both ways, through each of the methods.
 #[test]
@@ -34,7 +33,10 @@ fn bytes_go_both_ways() {
     let mut answer = [0; 31];
     peer.read_exact(&mut answer).expect("it arrives");
     assert_eq!(&answer, b"an answer in parts, and a chain");
-    assert_eq!(stream.peer().to_string(), peer.local_addr().expect("an address").to_string());
+    // What stands for a socket in another transport has no address of its own.
+    if let Ok(own) = peer.local_addr() {
+        assert_eq!(stream.peer().to_string(), own.to_string());
+    }
 }
 
 /// What is taken out as chains and segments is what was sent.
@@ -153,10 +155,11 @@ fn a_connection_is_handed_off_in_the_middle() {
         }
     }
     let (tell, streams) = std::sync::mpsc::channel();
-    let address = Address::Tcp(([127, 0, 0, 1], 0).into());
-    let server =
-        Server::builder().loops(1).bind(&address, move |_: &Peer| Greeting(tell.clone())).expect("a server");
-    let mut peer = std::net::TcpStream::connect(server.address().to_string()).expect("it listens");
+    let server = Server::builder()
+        .loops(1)
+        .bind(&any_port(), move |_: &Peer| Greeting(tell.clone()))
+        .expect("a server");
+    let mut peer = connect(server.address());
     peer.write_all(b"hello").expect("room");
     peer.write_all(b"world").expect("room");
     peer.shutdown(std::net::Shutdown::Write).expect("the connection is there");

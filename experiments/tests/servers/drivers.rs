@@ -12,6 +12,11 @@ use linkpoll::reactor::{LoopOptions, Spin};
 use linkpoll::service::MakeHandler;
 use linkpoll_experiments::{AnyDriver, DriverOptions, Transport};
 
+#[path = "../../../tests/server/sockets.rs"]
+mod sockets;
+
+pub(crate) use sockets::{any_port, connect};
+
 /// Names the transport of a process.
 pub(crate) const TRANSPORT: &str = "LINKPOLL_TEST_TRANSPORT";
 

@@ -28,7 +28,7 @@ mod calling;
 mod cases;
 #[path = "../../../tests/server/detaching.rs"]
 mod detaching;
-#[path = "../../../tests/server/dialling.rs"]
+#[path = "../../../tests/server/dialling/mod.rs"]
 mod dialling;
 #[path = "../../../tests/server/echoing.rs"]
 mod echoing;

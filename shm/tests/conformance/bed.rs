@@ -15,7 +15,7 @@ use linkpoll_shm::session::Session;
 use linkpoll_shm::{ShmDriver, ShmOptions, ShmSocket};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::peer::ShmPeer;
+use super::peer::ShmPeer;
 
 /// Longer than anything takes here, unless it never happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

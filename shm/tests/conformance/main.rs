@@ -2,6 +2,7 @@
 //! room, and beside epoll in one driver.
 
 mod bed;
+mod moving;
 mod peer;
 
 use bed::ShmBed;

@@ -22,7 +22,7 @@ const ROOM: usize = 512 << 10;
 
 /// What the thread is told; each is answered when it is done, as far as it can be done now.
 #[derive(Debug)]
-enum Order {
+pub(crate) enum Order {
     Write(Vec<u8>, Sender<()>),
     Offer(Vec<u8>, Sender<usize>),
     Read(usize, Sender<Option<Vec<u8>>>),
@@ -70,7 +70,7 @@ impl ShmPeer {
     }
 
     /// Gives an order, and waits until it is carried out; `None` when the session is over before that.
-    fn order<A>(&self, order: impl FnOnce(Sender<A>) -> Order) -> Option<A> {
+    pub(crate) fn order<A>(&self, order: impl FnOnce(Sender<A>) -> Order) -> Option<A> {
         let (answer, answered) = channel();
         self.orders.send(order(answer)).ok()?;
         self.poke.write(1).expect("a counter far from full");
