@@ -41,7 +41,9 @@ pub struct Usage {
     pub metrics: Arc<LoopMetrics>,
     /// What its driver asked of the kernel.
     pub system_calls: Arc<SystemCalls>,
-    /// What its listeners did, if it has any, in the order of the server's addresses.
+    /// What its listener did, if it has one; the first, if it has several.
+    pub listener: Option<Arc<ListenerMetrics>>,
+    /// What each of its listeners did, in the order of the server's addresses.
     pub listeners: Vec<Arc<ListenerMetrics>>,
 }
 
@@ -172,7 +174,8 @@ impl LoopsBuilder {
             .zip(listeners)
             .map(|(ready, listeners)| {
                 let Ready { handle, system_calls } = ready;
-                Usage { metrics: handle.metrics, system_calls, listeners }
+                let listener = listeners.first().cloned();
+                Usage { metrics: handle.metrics, system_calls, listener, listeners }
             })
             .collect();
         Ok((stopper, usage, Dialer::over(ways), bound))
