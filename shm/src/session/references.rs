@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 /// Loans come back in any order; who waits for the memory of a send wants to know when all up to some loan are back.
 ///
-/// INVARIANT: `back` has an entry for each loan from `settled` up to `given`, and its first is not back.
+/// It takes as much memory as loans are out, whatever order the peer gives them back in.
+///
+/// INVARIANT: `out` has the numbers that are out, in order; all of them are less than `given`.
 #[derive(Debug, Default)]
 pub(super) struct References {
     given: u64,
-    settled: u64,
-    back: VecDeque<bool>,
+    out: VecDeque<u64>,
 }
 
 impl References {
@@ -17,18 +18,15 @@ impl References {
     pub(super) fn give(&mut self) -> u64 {
         let number = self.given;
         self.given += 1;
-        self.back.push_back(false);
+        self.out.push_back(number);
         number
     }
 
     /// A loan is back.
     pub(super) fn take_back(&mut self, number: u64) {
-        let at = number.checked_sub(self.settled).and_then(|at| usize::try_from(at).ok());
-        if let Some(back) = at.and_then(|at| self.back.get_mut(at)) {
-            *back = true;
-        }
-        while self.back.pop_front_if(|back| *back).is_some() {
-            self.settled += 1;
+        // An honest peer gives the oldest back.
+        if let Ok(at) = self.out.binary_search(&number) {
+            self.out.remove(at);
         }
     }
 
@@ -39,7 +37,7 @@ impl References {
 
     /// All loans before this one are back.
     pub(super) fn settled(&self) -> u64 {
-        self.settled
+        self.out.front().copied().unwrap_or(self.given)
     }
 }
 
@@ -60,5 +58,16 @@ mod tests {
         references.take_back(3);
         references.take_back(2);
         assert_eq!((references.settled(), references.given()), (4, 4));
+    }
+
+    #[test]
+    fn a_loan_that_never_comes_back_makes_nothing_grow() {
+        let mut references = References::default();
+        references.give();
+        for _ in 0..10_000 {
+            let number = references.give();
+            references.take_back(number);
+        }
+        assert_eq!((references.settled(), references.out.len()), (0, 1));
     }
 }
