@@ -113,7 +113,7 @@ impl Channel {
     ///
     /// # Errors
     /// `InvalidInput` when the session is not one of messages
-    /// ([`handshake::Content::Messages`](crate::handshake::Content::Messages)); `Unsupported` when it is another process's;
+    /// ([`handshake::Content::Messages`]); `Unsupported` when it is another process's;
     /// otherwise as epoll_create1(2).
     pub fn new(session: Session, options: &Options) -> io::Result<Self> {
         session.check_process()?;

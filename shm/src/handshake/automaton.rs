@@ -28,7 +28,7 @@ pub struct Limits {
 pub struct Agreed {
     /// The version of the protocol.
     pub version: u16,
-    /// Bits of what is done; see [`features`](super::features).
+    /// Bits of what is done; see [`features`](mod@super::features).
     pub features: u32,
     /// What we bring and take.
     pub own: Limits,
