@@ -95,6 +95,8 @@ pub(crate) struct Connection {
     pub(crate) reason: Option<Box<CloseReason>>,
     /// The rest of a large message that the handler waits for, in bytes, as it said first.
     pub(crate) expects: usize,
+    /// The last call that was about the input has left bytes unread because it waits for more of them.
+    pub(crate) wants_more: bool,
     pub(crate) deadlines: Deadlines,
     /// The handler has work under way: the connection is not idle, whatever the bytes say.
     pub(crate) busy: bool,
@@ -119,6 +121,7 @@ impl Connection {
             peer: Box::new(peer),
             reason: None,
             expects: 0,
+            wants_more: false,
             deadlines: Deadlines::default(),
             busy: false,
             drained: false,
@@ -145,7 +148,8 @@ impl Connection {
     /// Whether anything is remembered of a message that has begun to arrive.
     #[inline]
     pub(crate) fn has_begun(&self) -> bool {
-        self.automaton.is_held(Hold::Unread) | (self.expects > 0) | self.deadlines.get(Limit::Read).is_some()
+        let waits = self.wants_more | (self.expects > 0);
+        waits | self.automaton.is_held(Hold::Unread) | self.deadlines.get(Limit::Read).is_some()
     }
 
     /// Bytes were given to the driver, which has taken some of them at once.

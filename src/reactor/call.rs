@@ -226,6 +226,10 @@ impl<D: Driver> Reactor<D> {
         } else {
             connection.input.compact();
         }
+        if !as_before {
+            connection.wants_more = wanted > 0;
+        }
+        let wants_more = connection.wants_more;
         let unread = connection.input.len();
         let much = (unread > self.options.unread_marks.high) | connection.automaton.is_held(Hold::Unread);
         let large = (wanted >= LARGE) | (connection.expects > 0);
@@ -253,8 +257,9 @@ impl<D: Driver> Reactor<D> {
         if let Some(pause) = pause {
             self.set_pause(key, pause);
         }
-        if much & !as_before {
-            self.mind_unread(key, unread, wanted > 0);
+        // A call beside the bytes ends no wait for them; without one it counts like any.
+        if much & !(as_before & wants_more) {
+            self.mind_unread(key, unread, wants_more);
         }
         if reading {
             self.mind_reading(key, consumed);

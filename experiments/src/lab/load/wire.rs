@@ -67,6 +67,10 @@ impl Wire {
 
     /// Sends bytes that are written where the server reads them, where that is possible and `left` bytes of a message are
     /// worth it. `fill` writes up to as many as it is given room for, and answers how many.
+    #[cfg_attr(
+        not(feature = "shm"),
+        expect(unused_variables, reason = "sockets have no memory of the server's")
+    )]
     pub(crate) fn send_in_place(
         &mut self,
         left: usize,

@@ -26,6 +26,9 @@ struct Conn {
     congested: bool,
     /// Its handler has left too much unread: nothing more is to be received.
     held: bool,
+    /// Its handler waits for more of a message; and its last call was about its bytes.
+    wants_more: bool,
+    about_bytes: bool,
     /// Nothing is to be handed over.
     paused: bool,
     /// Somebody waits for a call.
@@ -227,10 +230,14 @@ fn follow_accepted(setup: Setup, conns: &mut BTreeMap<usize, Conn>, note: &Note)
             answered(conn, *n, *answer);
             conn.congested |= conn.wrote - conn.took > setup.marks().0;
         }
-        Note::Left { id, unread, wants_more, .. } => {
+        Note::Left { id, consumed, unread, wants_more } => {
             let conn = accepted(conns, *id)?;
             let (high, low) = setup.unread_marks();
-            conn.held = !wants_more && *unread > if conn.held { low } else { high };
+            // A call beside the bytes ends no wait for them.
+            if conn.about_bytes || *consumed || *wants_more {
+                conn.wants_more = *wants_more;
+            }
+            conn.held = !conn.wants_more && *unread > if conn.held { low } else { high };
         }
         Note::Again(id, n) => accepted(conns, *id)?.seen -= n,
         Note::Asked(id, what) => asked(accepted(conns, *id)?, *what),
@@ -266,6 +273,7 @@ fn called(setup: Setup, conn: &mut Conn, callback: Callback, new: usize) -> Resu
     require(!conn.finished && !conn.given_up, "called after nothing more was to be handled")?;
     require(conn.opened != (callback == Callback::Open), "opened twice or not at all")?;
     conn.seen += new;
+    conn.about_bytes = matches!(callback, Callback::Open | Callback::Data | Callback::Eof);
     require(conn.seen <= conn.received, "bytes that nobody received")?;
     if !matches!(callback, Callback::Drain | Callback::Woken | Callback::Open) {
         require(conn.wrote - conn.took <= setup.marks().0, "called while congested")?;
