@@ -89,8 +89,8 @@ fn doorbells_are_left_out_while_both_sides_look() {
     load(&server, &["--spin", "always", "--size", "64"]);
     let stats = shmstat(&server);
     let of = |name: &str| stats[name].as_u64().unwrap();
-    // Thresholds are 0 at first, so the first thing that is published is rung for.
-    assert!(of("doorbells_sent") <= 1 && of("doorbells_suppressed") > 0, "{stats}");
+    // Thresholds are 0 at first, so the first value of each of the three counters may be rung for.
+    assert!(of("doorbells_sent") <= 3 && of("doorbells_suppressed") > 0, "{stats}");
     assert!(of("spins") > 0 && of("spins_that_paid") > 0 && of("looks") > of("looks_that_paid"), "{stats}");
 }
 

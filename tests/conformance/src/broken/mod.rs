@@ -85,6 +85,10 @@ pub fn is_caught<B: Bed>(bed: BrokenBed<B>, run: fn(&BrokenBed<B>)) -> bool {
     })
 }
 
+/// How often a case may try to notice a fault: whoever has no processor for a while keeps nobody busy, and hides one that
+/// favours the busy.
+const TRIES: usize = 5;
+
 /// Puts every fault into drivers of a bed, and runs the cases that must notice it, as far as they apply. Answers those that
 /// did not, by fault and name. Not among them is the case that changes a limit of the process.
 #[must_use]
@@ -93,7 +97,8 @@ pub fn missed<B: Bed + Copy + Sync>(sound: B) -> Vec<String> {
         let bed = BrokenBed { sound, fault };
         let must_notice = |case: &&Case<BrokenBed<B>>| names.contains(&case.name) && case.applies(&bed);
         let cases = cases();
-        let missed = cases.iter().filter(must_notice).filter(|case| !is_caught(bed, case.run));
+        let missed =
+            cases.iter().filter(must_notice).filter(|case| !(0..TRIES).any(|_| is_caught(bed, case.run)));
         missed.map(|case| format!("{fault:?} passes {}", case.name)).collect()
     };
     let check = &check;
