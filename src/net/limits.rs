@@ -40,6 +40,15 @@ macro_rules! limits {
                 $this
             }
 
+            /// How much of that, at most half, is left to peers that are asked to end their connections by themselves, where
+            /// the transport can ask. Default: 1 s.
+            #[must_use]
+            pub fn leave_limit(self, limit: Duration) -> Self {
+                let mut $this = self;
+                $loops.options.leave_limit = limit;
+                $this
+            }
+
             /// The most connections of each loop; at the most it does not accept. Default: 1,000,000.
             #[must_use]
             pub fn max_connections(self, connections: usize) -> Self {

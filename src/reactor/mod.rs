@@ -99,9 +99,12 @@ pub struct LoopOptions {
     /// The bytes of the loop's pool that may be in use before the largest holders of unread bytes are not received
     /// from any more, and then nobody is accepted. Below the pool's own limit. Default: 512 MiB.
     pub memory_limit: usize,
-    /// How long a stopping loop lets its connections finish. Half of it, where the transport has a word for that, is
-    /// left to the peers to end them by themselves. Default: 5 s.
+    /// How long a stopping loop lets its connections finish. Default: 5 s.
     pub drain_limit: Duration,
+    /// How much of that, and at most half, is left to the peers to end their connections by themselves, where the
+    /// transport has a word that asks them to ([`Driver::leave`]). Peers that do not understand it cost a stop so much
+    /// time. Default: 1 s.
+    pub leave_limit: Duration,
     /// The most bytes that wait to be sent on one connection before [`Handle::send`](crate::conn::Handle::send)
     /// refuses more. Default: 64 MiB.
     pub most_unsent: usize,
@@ -120,6 +123,7 @@ impl Default for LoopOptions {
             marks: Marks::default(),
             unread_marks: Marks { high: 1 << 20, low: 256 << 10 },
             drain_limit: Duration::from_secs(5),
+            leave_limit: Duration::from_secs(1),
             most_unsent: 64 << 20,
             idle_limit: None,
             read_limit: Some(Duration::from_secs(60)),

@@ -7,7 +7,7 @@
 //! | now | closes every connection at once |
 //!
 //! **Asking first.** Where the transport has a word for it ([`Driver::leave`]), a draining loop asks its peers to end their
-//! connections, and goes on serving each until it has, for half of `drain_limit`: so what was under way is answered, and
+//! connections, and goes on serving each until it has, for at most `leave_limit`: so what was under way is answered, and
 //! nothing is cut off between two requests. Handlers are told to drain only then, and where there is no such word at once.
 //!
 //! The word is sticky: a loop that is stopped before its first turn finds the word when it comes to it (L-5, X-32).
@@ -122,6 +122,7 @@ impl<D: Driver> Reactor<D> {
     fn begin_drain(&mut self) {
         self.drain_until = self.now().checked_add(self.options.drain_limit);
         event!(INFO, connections = self.metrics.connections(), "draining");
+        let limit = self.options.leave_limit.min(self.options.drain_limit / 2);
         self.close_listeners();
         self.refuse_dials();
         for key in self.connection_keys() {
@@ -129,7 +130,7 @@ impl<D: Driver> Reactor<D> {
                 if let Some(connection) = self.slots.connection(key) {
                     connection.leaving = true;
                 }
-                self.leave_until = self.now().checked_add(self.options.drain_limit / 2);
+                self.leave_until = self.now().checked_add(limit);
             } else {
                 self.call_drain(key);
             }

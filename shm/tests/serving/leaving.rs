@@ -119,7 +119,8 @@ fn replaced(name: &str, spin: Spin) {
             .unzip();
         for _ in 0..RESTARTS {
             let options = options();
-            let behaviour = LoopOptions { spin, drain_limit: DRAIN, ..LoopOptions::default() };
+            let behaviour =
+                LoopOptions { spin, drain_limit: DRAIN, leave_limit: DRAIN, ..LoopOptions::default() };
             let shared = options.clone();
             let server = Server::builder()
                 .loops(1)
