@@ -45,6 +45,9 @@ fn main() {
                     &mut Slots(64),
                     &mut Ring,
                     &mut Shm::new(Spin::Always, Doorbell::Socket),
+                    // What goes round in the nearest cache.
+                    &mut Shm::with_ring(Spin::Always, Doorbell::Socket, 16 << 10),
+                    &mut Shm::with_ring(Spin::Always, Doorbell::Socket, 8 << 10),
                 ],
             );
         });

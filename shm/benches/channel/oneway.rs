@@ -1,5 +1,6 @@
 //! Bytes in one direction, as many as there are.
 
+use std::hint::spin_loop;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -9,10 +10,11 @@ use linkpoll::reactor::Spin;
 use linkpoll::sync::Arc;
 use linkpoll_shm::channel::Channel;
 use linkpoll_shm::handshake::Doorbell;
+use linkpoll_shm::session::{Received, Room};
 
 use crate::floor::Slot;
 use crate::report::{median, spread};
-use crate::sides::{check, fill, pair, pin};
+use crate::sides::{check, fill, pair, pin, sessions};
 
 const SMALL: usize = 64;
 const LARGE: usize = 1 << 20;
@@ -120,6 +122,54 @@ impl Way for Ours {
     }
 }
 
+/// A session of a stream, which lends what is large.
+struct Lending;
+
+/// How often a side looks at the ring before it looks at the socket, where arenas are shown.
+const LOOKS: usize = 64;
+
+impl Way for Lending {
+    fn name(&self) -> String {
+        "session, lending".to_string()
+    }
+
+    fn ends(&self) -> (Send, Receive) {
+        let (mut a, mut b) = sessions();
+        let mut spare = vec![0; b.least_room()];
+        let send = move |mut message: &[u8]| {
+            for look in 1.. {
+                a.send(&mut message).expect("somebody reads");
+                if message.is_empty() {
+                    break;
+                }
+                if look % LOOKS == 0 {
+                    a.listen().expect("a session");
+                }
+                spin_loop();
+            }
+        };
+        let receive = move |message: &mut Vec<u8>| {
+            let mut got = 0;
+            for look in 1.. {
+                let left = message.len() - got;
+                if left == 0 {
+                    break;
+                }
+                let mut room = Room { first: &mut message[got..], second: &mut spare };
+                match b.receive(&mut room, left).expect("an honest peer") {
+                    Received::Copied(n) => got += n,
+                    Received::Nothing => spin_loop(),
+                    other => panic!("{other:?} in a stream of bytes"),
+                }
+                if look % LOOKS == 0 {
+                    b.listen().expect("a session");
+                }
+            }
+        };
+        (Box::new(send), Box::new(receive))
+    }
+}
+
 struct Socket;
 
 impl Way for Socket {
@@ -139,7 +189,7 @@ impl Way for Socket {
 pub(crate) fn large() {
     const SLICES: usize = 100;
     const MESSAGES: usize = 12;
-    let ways: [&dyn Way; 7] = [
+    let ways: [&dyn Way; 8] = [
         &Pipeline::<8192, 8>,
         &Pipeline::<16384, 16>,
         &Pipeline::<{ 64 << 10 }, 4>,
@@ -147,6 +197,7 @@ pub(crate) fn large() {
         &Ours(Spin::Always, 64 << 10),
         &Ours(Spin::Always, 256 << 10),
         &Ours(Spin::Adaptive, 256 << 10),
+        &Lending,
     ];
     let (mut senders, mut receivers): (Vec<_>, Vec<_>) = ways.iter().map(|way| way.ends()).unzip();
     let receiver = thread::spawn(move || {

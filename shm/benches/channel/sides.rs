@@ -1,11 +1,13 @@
 //! Two ends, and two processors.
 
+use std::os::unix::net::UnixListener;
 use std::sync::OnceLock;
 use std::thread;
 
 use linkpoll::reactor::Spin;
 use linkpoll_shm::channel::{Channel, Listener, Options};
 use linkpoll_shm::handshake::{self, Doorbell};
+use linkpoll_shm::session::Session;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -22,6 +24,21 @@ pub(crate) fn pair(spin: Spin, doorbell: Doorbell, ring: u32) -> (Channel, Chann
     let server = listener.accept().expect("a channel");
     drop(std::fs::remove_file(path));
     (client.join().expect("no panic"), server)
+}
+
+/// Both ends of a session of a stream.
+pub(crate) fn sessions() -> (Session, Session) {
+    let path = std::env::temp_dir().join(format!("linkpoll-bench-{}.sock", std::process::id()));
+    let listener = UnixListener::bind(&path).expect("a listener");
+    let client = thread::spawn({
+        let path = path.clone();
+        move || handshake::connect(path, &handshake::Options::default()).expect("a session")
+    });
+    let (socket, _) = listener.accept().expect("a connection");
+    let server = handshake::accept(socket.into(), &handshake::Options::default()).expect("a session");
+    drop(std::fs::remove_file(path));
+    let session = |established| Session::new(established).expect("a session");
+    (session(client.join().expect("no panic")), session(server))
 }
 
 /// Pins this thread to the first (0) or the last (1) processor that it may use.
