@@ -416,6 +416,13 @@ fn claims_name_tests_that_exist_and_code_cites_claims_that_exist() {
         }
     }
     let mut faults = Vec::new();
+    let mut given = BTreeSet::new();
+    let ids = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next());
+    for id in ids.filter(|id| id.contains(|c: char| c.is_ascii_digit())) {
+        if !given.insert(id) || !claims.contains(id) {
+            faults.push(format!("docs/claims.md: `{id}` is no id, or that of another claim, too"));
+        }
+    }
     for line in page.lines().filter(|line| !claim_ids(line).is_empty()) {
         for test in named_tests(line) {
             let name = test.rsplit("::").next().unwrap();
