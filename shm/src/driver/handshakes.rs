@@ -249,7 +249,8 @@ impl ShmDriver {
                 if wanted { self.kernel.watch(fd, key.to_word(), READ) } else { self.kernel.unwatch(fd) };
             match changed {
                 Ok(()) => listener.is_watched = wanted,
-                Err(error) => self.events.push_back(Event::Error(key, error)),
+                // The old watch stays. Whoever is told lets the listener rest, which leads back here.
+                Err(error) => self.events.push_back(Event::AcceptFailed(key, error)),
             }
         }
     }
