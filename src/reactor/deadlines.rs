@@ -16,7 +16,7 @@ impl<D: Driver> Reactor<D> {
     }
 
     pub(super) fn meet_deadlines(&mut self) {
-        if self.resting.is_empty() && self.drain_until.is_none() {
+        if self.resting.is_empty() && self.drain_until.is_none() && self.leave_until.is_none() {
             return;
         }
         let now = self.now();

@@ -210,7 +210,7 @@ impl Channel {
             self.settle()?;
             match kind {
                 Kind::Part => {
-                    unfinished += 1;
+                    unfinished = unfinished.wrapping_add(1);
                     self.mind_limit(unfinished, limit)?;
                 }
                 Kind::Inline => {
@@ -219,7 +219,7 @@ impl Channel {
                 }
                 Kind::Void => {
                     self.filled = 0;
-                    unfinished += 1;
+                    unfinished = unfinished.wrapping_add(1);
                     self.mind_limit(unfinished, limit)?;
                 }
                 Kind::End => self.filled = 0,

@@ -248,6 +248,9 @@ impl ShmDriver {
                 if let Some(connection) = self.connection(key) {
                     connection.starved = true;
                     self.starved.push(key);
+                    // Whoever holds their last segments gives them back to the pool, whose bell rings then.
+                    self.block = None;
+                    self.spare = None;
                 }
             }
             error => self.fail_with(key, error.into()),
@@ -259,7 +262,12 @@ impl ShmDriver {
         if self.starved.is_empty() {
             return;
         }
-        match prepare(&self.pool, &mut self.block, &mut self.spare, BLOCK) {
+        let room = |key: &Key| match self.entries.get(*key) {
+            Some(Entry::Connection(connection)) => connection.session.least_room(),
+            _ => 0,
+        };
+        let least = self.starved.iter().map(room).max().unwrap_or(0).max(BLOCK);
+        match prepare(&self.pool, &mut self.block, &mut self.spare, least) {
             Ok(()) => {}
             Err(AllocError::Exhausted { .. }) => return,
             Err(error) => {
@@ -272,7 +280,10 @@ impl ShmDriver {
         for key in std::mem::take(&mut self.starved) {
             if let Some(connection) = self.connection(key).filter(|connection| connection.starved) {
                 connection.starved = false;
-                connection.wanted = 0;
+                // Of a block that is begun, the rest is still to be filled.
+                if connection.block.is_none() {
+                    connection.wanted = 0;
+                }
                 self.activate(key);
             }
         }

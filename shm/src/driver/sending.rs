@@ -22,7 +22,12 @@ impl ShmDriver {
             && let Some(connection) = self.connection(key).filter(|connection| !connection.failed)
         {
             match connection.session.allocate(bytes) {
-                Ok(Some(tail)) => return Ok(tail),
+                Ok(Some(tail)) => {
+                    if connection.session.wants_to_send() {
+                        self.update_watch(key);
+                    }
+                    return Ok(tail);
+                }
                 Ok(None) => self.update_watch(key),
                 Err(error) => self.fail(key, error),
             }
@@ -117,7 +122,8 @@ impl ShmDriver {
             let (given, settled) = (connection.session.referred(), connection.session.settled());
             if given > settled.max(before) {
                 connection.lent.push_back((given, token));
-                return;
+                // It asks to be rung for before it sleeps.
+                return self.activate(key);
             }
         }
         self.release(token);
