@@ -75,5 +75,8 @@ fn every_broken_driver_of_sessions_is_caught() {
     missed.retain(|it| it != "SwallowsErrors passes a_refused_connection_is_an_error");
     // A driver may leave it at that: what is not taken in place cannot be forgotten.
     missed.retain(|it| it != "ForgetsBytesInPlace passes bytes_sent_from_where_they_are_arrive_in_order");
+    // KERNEL: a ring is empty whenever the peer's thread has not had a processor since the last look, and nobody can be
+    // favoured then. With sockets, whose buffers are larger, the suite must notice.
+    missed.retain(|it| it != "PlaysFavourites passes a_busy_connection_leaves_room_for_others");
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
