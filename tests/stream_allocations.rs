@@ -17,6 +17,7 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 // SAFETY: everything is the system's allocator's.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // ORDERING: Relaxed, here and below: a count, compared on the thread that has made the allocations.
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }

@@ -2,14 +2,14 @@
 //! another user's process is not welcome.
 #![expect(unsafe_code, reason = "a process is forked")]
 
+mod pair;
+
 use std::io::ErrorKind;
 use std::num::NonZero;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::{Duration, Instant};
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
-use linkpoll_shm::handshake::{
-    Established, Handshake, HandshakeError, Options, Policy, Progress, accept, connect,
-};
+use linkpoll_shm::handshake::{HandshakeError, Options, Policy, accept, connect};
 use linkpoll_shm::region::{OwnRegion, PeerRegion};
 use linkpoll_shm::session::{Heard, Parked, Received, Room, Session};
 use linkpoll_shm::wire::Refusal;
@@ -18,6 +18,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Uid, fork, geteuid, setresuid};
+
+use crate::pair::ends;
 
 const LEN: usize = 16 << 10;
 
@@ -80,23 +82,6 @@ fn a_child_can_neither_use_nor_unmap_a_region() {
     let (_own, peer) = regions.expect("the child has taken its copy only");
     // SAFETY: the parent's own, still there.
     assert_eq!(unsafe { peer.base().as_ptr().read_volatile() }, 0);
-}
-
-/// Both ends of a session.
-fn ends() -> (Established, Established) {
-    let (one, other) = UnixStream::pair().expect("a pair of sockets");
-    let options = Options { step: Duration::from_secs(60), ..Options::default() };
-    let theirs = options.clone();
-    let server = std::thread::spawn(move || accept(other.into(), &theirs).expect("a session"));
-    let mut client = Handshake::client(one.into(), &options, Instant::now()).expect("a client");
-    let client = loop {
-        match client.advance(Instant::now()) {
-            Progress::Done(client) => break *client,
-            Progress::NeedRead | Progress::NeedWrite => std::thread::yield_now(),
-            other => panic!("{other:?}"),
-        }
-    };
-    (client, server.join().expect("no panic"))
 }
 
 /// What a handshake has brought about is its process's, too: a child cannot make a session of it, and touches nothing.

@@ -1,32 +1,18 @@
 //! A peer that dies has said something before: that is received first, whatever we had to say to it.
 
-use std::os::unix::net::UnixStream;
+mod pair;
+
 use std::time::{Duration, Instant};
 
 use linkpoll::buffer::{Chain, Segment};
 use linkpoll::driver::{Driver as _, Event, Key};
 use linkpoll::net::Address;
-use linkpoll_shm::handshake::{Established, Handshake, Options, Progress, accept};
 use linkpoll_shm::session::Session;
 use linkpoll_shm::{ShmDriver, ShmOptions, ShmSocket};
 
-const KEY: Key = Key::new(0, 1);
+use crate::pair::ends;
 
-fn ends() -> (Established, Established) {
-    let (one, other) = UnixStream::pair().expect("a pair of sockets");
-    let options = Options { step: Duration::from_secs(60), ..Options::default() };
-    let theirs = options.clone();
-    let server = std::thread::spawn(move || accept(other.into(), &theirs).expect("a session"));
-    let mut client = Handshake::client(one.into(), &options, Instant::now()).expect("a client");
-    let client = loop {
-        match client.advance(Instant::now()) {
-            Progress::Done(client) => break *client,
-            Progress::NeedRead | Progress::NeedWrite => std::thread::yield_now(),
-            other => panic!("{other:?}"),
-        }
-    };
-    (client, server.join().expect("no panic"))
-}
+const KEY: Key = Key::new(0, 1);
 
 /// A driver with one session, and the session's other end.
 fn bed(options: ShmOptions) -> (ShmDriver, Session) {

@@ -28,6 +28,7 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) fn new(text: Vec<u8>, alive: &Arc<AtomicUsize>) -> Self {
+        // ORDERING: SeqCst, here and below: a count that tests read on another thread, where nothing need be cheap.
         alive.fetch_add(1, Ordering::SeqCst);
         Self { text, alive: Arc::clone(alive) }
     }

@@ -48,6 +48,7 @@ fn records_without_end_do_not_keep_a_call_beyond_its_deadline() {
         let (ring, peer_ring) = (agreed.own.ring as usize, agreed.peer.ring as usize);
         let mut memory = Mapped::new((own, peer), ring, peer_ring).expect("rings");
         (0..ring).step_by(8).for_each(|at| memory.put_header(at, u64::from(kind as u32) << 32));
+        // ORDERING: Release, partner the Acquire of the victim's consumer: the heads of the records were written before.
         memory.own(Word::Tail).store(RING, Ordering::Release);
 
         let mut message = Vec::new();

@@ -26,9 +26,13 @@ pub trait Peer: Send + Sized + 'static {
     /// Goes without having ended its direction, as a peer does that dies.
     fn reset(self);
 
-    /// Sends an urgent byte, see [`Ability::UrgentBytes`](crate::Ability::UrgentBytes).
+    /// Sends an urgent byte, see [`Ability::UrgentBytes`](crate::Ability::UrgentBytes). To be written for transports that
+    /// have some.
+    ///
+    /// # Panics
+    /// On the others.
     fn urgent(&mut self, byte: u8) {
-        unimplemented!("no urgent {byte:?}: this transport has none, as its bed must say");
+        panic!("no urgent {byte:?}: this transport has none, as its bed must say");
     }
 
     /// Writes for as long as the transport takes bytes at once; answers how many it took.

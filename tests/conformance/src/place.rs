@@ -33,6 +33,7 @@ impl Place {
         match family {
             Family::Tcp => Self(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))),
             Family::Unix => {
+                // ORDERING: Relaxed: only that no two are alike matters.
                 let number = NUMBER.fetch_add(1, Ordering::Relaxed);
                 let name = format!("linkpoll-conformance-{}-{number}", std::process::id());
                 let place = Self(Address::Unix(std::env::temp_dir().join(name)));
